@@ -1,0 +1,131 @@
+"""What goes into the engine and what comes out. No torch here: both ends of the worker's socket use it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from engine.errors import BadRequest
+
+
+class Drafter(StrEnum):
+    """What proposes tokens."""
+
+    AUTO = "auto"
+    PLAIN = "plain"
+    SKIP = "skip"
+    LOOKUP = "lookup"
+    CASCADE = "cascade"
+
+
+class FinishReason(StrEnum):
+    """Why a row ended."""
+
+    STOP = "stop"  # end-of-sequence token or stop string
+    LENGTH = "length"  # max_tokens reached
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is picked from the logits.
+
+    ``temperature`` 0 is greedy; ``top_k`` 0 and ``top_p`` 1 are off; ``seed`` keys the noise.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.temperature <= 100.0:
+            raise BadRequest("temperature must lie in [0, 100]", parameter="temperature")
+        if self.top_k < 0:
+            raise BadRequest("top_k must not be negative", parameter="top_k")
+        if not 0.0 < self.top_p <= 1.0:
+            raise BadRequest("top_p must lie in (0, 1]", parameter="top_p")
+        if not 0 <= self.seed < 2**63:
+            raise BadRequest("seed must lie in [0, 2**63)", parameter="seed")
+
+    @property
+    def is_greedy(self) -> bool:
+        return self.temperature == 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One sequence to decode.
+
+    ``alone`` asks to share the batch with nobody (a request suspected of having killed an engine before);
+    ``reproducible`` pads every pass to one shape, so that the text does not depend on who else is decoding.
+    """
+
+    id: str
+    prompt: tuple[int, ...]
+    max_tokens: int
+    sampling: Sampling = Sampling()
+    stop: tuple[str, ...] = ()
+    drafter: Drafter = Drafter.AUTO
+    reproducible: bool = False
+    interactive: bool = False
+    alone: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.prompt:
+            raise BadRequest("the prompt has no tokens", code="empty_prompt", parameter="prompt")
+        if self.max_tokens < 1:
+            raise BadRequest("max_tokens must be at least 1", parameter="max_tokens")
+        if any(not text for text in self.stop):
+            raise BadRequest("a stop string must not be empty", parameter="stop")
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What one request cost. Times in seconds; ``drafter`` is the one that proposed most of its drafts."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    verifies: int
+    drafted: int
+    accepted: int
+    drafter: Drafter
+    queue_s: float
+    prefill_s: float
+    decode_s: float
+
+    @property
+    def tokens_per_verify(self) -> float | None:
+        return self.completion_tokens / self.verifies if self.verifies else None
+
+    @property
+    def acceptance_rate(self) -> float | None:
+        return self.accepted / self.drafted if self.drafted else None
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The request got a row; its first pass comes after this event."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The request ended. ``tokens`` exclude the end-of-sequence token and include the one that completed ``stop``."""
+
+    id: str
+    tokens: tuple[int, ...]
+    finish_reason: FinishReason
+    stop: str | None
+    statistics: Statistics
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The request failed alone; ``code`` is stable, ``message`` is for people."""
+
+    id: str
+    code: str
+    message: str
+
+
+Event = Admitted | Finished | Failed
