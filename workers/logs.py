@@ -1,0 +1,51 @@
+"""JSON lines on stderr, for our own events and for everything Celery and its libraries log.
+
+No prompt or output text is ever passed to a logger; exceptions are logged by type and place, not by message.
+"""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+from celery.signals import setup_logging
+
+SHARED: list[structlog.typing.Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+
+
+def configure(level: str) -> None:
+    """Send structlog and the standard library's loggers to stderr as JSON lines."""
+    structlog.configure(
+        processors=[*SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=SHARED,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+
+
+def install(level: str) -> None:
+    """Make Celery's processes log as we do; takes effect when one of them sets up its logging."""
+
+    def setup(**_: Any) -> None:
+        configure(level)
+
+    setup_logging.connect(setup, weak=False)

@@ -1,0 +1,112 @@
+"""The bell: asks, off the caller's thread, that waiting shards be published.
+
+Bounded and dropping: `ring` only notes (model, lane) and returns, so a request never waits for Redis. What is dropped or
+cannot be published is rung again by the sweep. Which shards are published is decided by `models.ring`.
+"""
+
+import threading
+from collections import OrderedDict
+
+import structlog
+from celery import Celery
+from kombu import Producer, Queue
+from kombu.exceptions import ChannelError
+from models.database import Database
+from models.ring import ring
+from models.states import Lane
+
+from workers.queues.names import SHARD_TASK, queue_of
+
+log = structlog.get_logger(__name__)
+
+WINDOW = 16  # shards of one queue that may be rung and not yet claimed
+RING_TIMEOUT_S = 5.0  # a ring that led to no claim by then counts as lost
+CAPACITY = 256  # queues that may wait to be rung
+
+
+class Bell:
+    """One background thread, started by the first ring (make one per process, after any fork).
+
+    `window` bounds the shards rung but unclaimed, and with them the messages the broker holds per queue.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        app: Celery,
+        *,
+        window: int = WINDOW,
+        timeout_s: float = RING_TIMEOUT_S,
+        capacity: int = CAPACITY,
+        device_kind: str | None = None,
+    ) -> None:
+        self._database = database
+        self._app = app
+        self._window = window
+        self._timeout_s = timeout_s
+        self._capacity = capacity
+        self._device_kind = device_kind
+        self._wake = threading.Condition()
+        self._pending: OrderedDict[tuple[str, Lane], None] = OrderedDict()
+        self._is_closed = False
+        self._thread: threading.Thread | None = None
+
+    def ring(self, model: str, lane: Lane) -> bool:
+        """Ask for the queue of (model, lane) to be topped up. Never blocks.
+
+        Returns: False when the request was dropped, because too many queues wait or the bell is closed.
+        """
+        with self._wake:
+            if self._is_closed or len(self._pending) >= self._capacity:
+                return False
+            self._pending[model, lane] = None
+            self._start()
+            self._wake.notify()
+        return True
+
+    def close(self, timeout_s: float = 2.0) -> None:
+        """Publish what is pending and stop, waiting at most `timeout_s` seconds."""
+        with self._wake:
+            self._is_closed = True
+            self._wake.notify()
+            thread = self._thread
+        if thread is not None:
+            thread.join(timeout_s)
+
+    def _start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while (waiting := self._next()) is not None:
+            model, lane = waiting
+            try:
+                self._top_up(model, lane)
+            except (
+                Exception
+            ) as error:  # whatever broker or registry throw, the thread lives and the sweep rings again
+                log.warning("ring failed", model=model, lane=lane.value, reason=type(error).__name__)
+
+    def _next(self) -> tuple[str, Lane] | None:
+        with self._wake:
+            self._wake.wait_for(lambda: self._pending or self._is_closed)
+            return self._pending.popitem(last=False)[0] if self._pending else None
+
+    def _top_up(self, model: str, lane: Lane) -> None:
+        queue = queue_of(model, lane, self._device_kind)
+        with self._app.producer_pool.acquire(block=True) as producer:
+            # Shards rung long ago may still lie in the queue of busy nodes: a full queue is not rung again.
+            if _depth(queue, producer) >= self._window:
+                return
+            with self._database.session() as session:
+                refs = ring(session, model, lane, window=self._window, timeout_s=self._timeout_s)
+            for ref in refs:
+                self._app.send_task(SHARD_TASK, args=(ref.job_id, ref.number), queue=queue, producer=producer)
+
+
+def _depth(queue: Queue, producer: Producer) -> int:
+    try:
+        return int(queue(producer.channel).queue_declare(passive=True).message_count)
+    except ChannelError:  # the broker knows no such queue: nothing waits in it
+        return 0

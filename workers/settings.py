@@ -1,0 +1,89 @@
+"""The environment of the worker's processes, read here and nowhere else."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.errors import ConfigurationError
+
+REDIS_URL = "redis://127.0.0.1:6379/0"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """Everything that can be set from outside. Times in seconds.
+
+    The last three are how the supervisor tells its nodes where they belong; nobody sets them by hand.
+    """
+
+    database_url: str
+    redis_url: str
+    home: Path
+    lease_s: float
+    heartbeat_s: float
+    sweep_s: float
+    stall_s: float
+    grace_s: float
+    rows: int
+    cpu_engines: int
+    bulk_threads: int
+    interactive_threads: int
+    log_level: str
+    engine_socket: Path | None = None
+    model: str | None = None
+    worker_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.heartbeat_s * 2 > self.lease_s:
+            raise ConfigurationError(
+                f"SKIM_LEASE_S ({self.lease_s:g}) must be at least twice SKIM_HEARTBEAT_S ({self.heartbeat_s:g})"
+            )
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> "WorkerSettings":
+        """Read the environment.
+
+        Raises:
+            ConfigurationError: a value that is no number or out of range; names the variable.
+        """
+        return cls(
+            database_url=env.get("SKIM_DATABASE_URL", ""),
+            redis_url=env.get("SKIM_REDIS_URL", REDIS_URL),
+            home=Path(env.get("SKIM_HOME") or Path.home() / ".skim"),
+            lease_s=_number(env, "SKIM_LEASE_S", 8),
+            heartbeat_s=_number(env, "SKIM_HEARTBEAT_S", 2),
+            sweep_s=_number(env, "SKIM_SWEEP_S", 2),
+            stall_s=_number(env, "SKIM_STALL_S", 120),
+            grace_s=_number(env, "SKIM_GRACE_S", 8),
+            rows=_count(env, "SKIM_ROWS", 16),
+            cpu_engines=_count(env, "SKIM_CPU_ENGINES", 1),
+            bulk_threads=_count(env, "SKIM_BULK_THREADS", 4),
+            interactive_threads=_count(env, "SKIM_INTERACTIVE_THREADS", 32),
+            log_level=env.get("SKIM_LOG_LEVEL", "info"),
+            engine_socket=Path(env["SKIM_ENGINE_SOCKET"]) if env.get("SKIM_ENGINE_SOCKET") else None,
+            model=env.get("SKIM_NODE_MODEL"),
+            worker_id=env.get("SKIM_NODE_WORKER"),
+        )
+
+
+def _number(env: Mapping[str, str], name: str, default: float) -> float:
+    text = env.get(name, "")
+    try:
+        value = float(text) if text else float(default)
+    except ValueError:
+        raise ConfigurationError(f"{name} must be a number of seconds, not {text!r}") from None
+    if not 0 < value < 1e6:
+        raise ConfigurationError(f"{name} must be above 0, not {text!r}")
+    return value
+
+
+def _count(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name, "")
+    try:
+        value = int(text) if text else default
+    except ValueError:
+        raise ConfigurationError(f"{name} must be a whole number, not {text!r}") from None
+    if not 0 < value <= 4096:
+        raise ConfigurationError(f"{name} must lie between 1 and 4096, not {text!r}")
+    return value
