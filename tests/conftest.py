@@ -1,7 +1,7 @@
-"""Real servers for the tests: one embedded PostgreSQL and one Redis a session, a fresh migrated database a test.
+"""Real servers for the tests: one PostgreSQL and one Redis a session, a fresh migrated database a test.
 
-The servers are told by the kernel to stop when this process ends, so a killed run leaves none behind; the folder such
-a run leaves is removed by the next one.
+The servers are told by the kernel to stop when this process ends, so a killed run leaves none behind; the folder
+such a run leaves is removed by the next one.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def redis_server(server_folder: Path) -> Iterator[Redis]:
 
 @pytest.fixture(scope="session")
 def redis_url(redis_server: Redis) -> str:
-    """The broker's address as Celery takes it; `redis.from_url` wants the scheme `unix` instead of `redis+socket`."""
+    """The broker's address as Celery takes it; `redis.from_url` wants scheme `unix` for `redis+socket`."""
     return redis_server.url
 
 

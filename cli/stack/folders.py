@@ -1,4 +1,4 @@
-"""Private folders: made with mode 0700 for one account, and trusted only if nobody else could have made them."""
+"""Private folders and files: made for one account alone, and trusted only if nobody else could have made them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from cli.errors import StackError
 from cli.stack.account import Account
 
-# sun_path holds 108 bytes on Linux and 104 elsewhere; the longest name put into a folder is ".s.PGSQL.5432.lock".
+# sun_path holds 108 bytes on Linux and 104 elsewhere.
 MAX_SOCKET_PATH = 100
 LONGEST_SOCKET = ".s.PGSQL.5432"
 
@@ -31,8 +31,18 @@ def private_folder(path: Path, account: Account) -> Path:
     return path
 
 
+def write_private(path: Path, text: str, account: Account) -> None:
+    """Write a file that only `account` can read, replacing an earlier one in one step."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.unlink(missing_ok=True)
+    partial.touch(mode=0o600, exist_ok=False)
+    partial.write_text(text)
+    account.own(partial)
+    partial.rename(path)
+
+
 def socket_folder(home: Path, account: Account, name: str) -> Path:
-    """The folder of the unix sockets of the stack whose state is in `home`: always the same for the same home.
+    """The folder of the unix sockets of the stack whose state is in `home`, the same at every call.
 
     Raises:
         StackError: the folder is somebody else's, or its path is too long for a socket.

@@ -1,7 +1,7 @@
-"""`python -m cli.stack.launch ... -- COMMAND`: become the right user, leave a record, then become the command.
+"""`python -m cli.stack.launch ... -- COMMAND`: leave a record, become the right user, then become the command.
 
-A separate step because these calls must happen between fork and exec, in this order: changing the user clears the
-death signal. The record names the process by (pid, create time), which `exec` changes neither of.
+A separate step because these calls must happen between fork and exec, in this order: changing the user clears
+the death signal. The record names the process by (pid, create time), which `exec` changes neither of.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def become(user: str) -> None:
 
 
 def die_with(parent: int, death_signal: signal.Signals) -> None:
-    """Have the kernel send `death_signal` to this process when `parent` ends; exit at once if it already has."""
+    """Have the kernel send `death_signal` to this process when `parent` ends; exit if it already has."""
     if sys.platform != "linux":
         return
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)

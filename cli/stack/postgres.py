@@ -5,7 +5,6 @@ Knows how to prepare, command and await the server; who keeps it running is some
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import time
@@ -19,7 +18,7 @@ from psycopg.rows import TupleRow
 
 from cli.errors import StackError
 from cli.stack.account import Account
-from cli.stack.folders import private_folder
+from cli.stack.folders import private_folder, write_private
 from cli.stack.launch import launch_command
 
 ROLE = "skim"
@@ -56,7 +55,8 @@ class Postgres:
 
     def url(self, database: str = DATABASE) -> str:
         """The SQLAlchemy address of a database of this server, password included."""
-        return f"postgresql+psycopg://{ROLE}:{self.password}@/{database}?host={quote(str(self.sockets), safe='/')}"
+        host = quote(str(self.sockets), safe="/")
+        return f"postgresql+psycopg://{ROLE}:{self.password}@/{database}?host={host}"
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[TupleRow]:
         """An autocommit connection as the owner of the server. Raises psycopg.OperationalError."""
@@ -74,10 +74,7 @@ class Postgres:
             private_folder(self.data, self.account)
             return
         password_file = self.sockets / "initdb.password"
-        password_file.unlink(missing_ok=True)
-        with open(os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(self.password)
-        self.account.own(password_file)
+        write_private(password_file, self.password, self.account)
         # initdb writes its marker files early, so only the rename says that a data folder is whole.
         partial = self.data.with_name(f"{self.data.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Who was started: one small JSON file a process, naming it by (pid, create time) so that a reused pid is no match."""
+"""Who was started: one small JSON file a process, naming it by (pid, create time), so a reused pid is no match."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import psutil
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A process that was started. `create_time` is the kernel's, `starts` counts starts since the stack came up."""
+    """A process that was started: `create_time` is the kernel's, `starts` counts since the stack came up."""
 
     pid: int
     create_time: float

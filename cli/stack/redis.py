@@ -5,7 +5,6 @@ Knows how to prepare, command and await the server. It speaks the few bytes of t
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from urllib.parse import quote
 
 from cli.errors import StackError
 from cli.stack.account import Account
-from cli.stack.folders import private_folder
+from cli.stack.folders import private_folder, write_private
 
 CONFIGURATION = """\
 port 0
@@ -56,11 +55,8 @@ class Redis:
     def prepare(self) -> None:
         """Create the data folder once and write the configuration anew."""
         private_folder(self.data, self.account)
-        file_path = self.data / "redis.conf"
-        file_path.unlink(missing_ok=True)
-        with open(os.open(file_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(CONFIGURATION.format(socket=self.socket, password=self.password, data=self.data))
-        self.account.own(file_path)
+        text = CONFIGURATION.format(socket=self.socket, password=self.password, data=self.data)
+        write_private(self.data / "redis.conf", text, self.account)
 
     def wait(self, timeout_s: float = 30) -> None:
         """Return once the server answers PING and has loaded its data.
