@@ -1,5 +1,5 @@
 """Decoding: token ids in, token ids out. Knows no HTTP, queue, database or environment.
 
-This file imports nothing, so that the torch-free modules (``engine.request``, ``engine.seeds``, ``engine.errors``) can be
-used by processes that must not load torch.
+This file imports nothing, so that processes that must not load torch can use the modules that do without it:
+``engine.request``, ``engine.seeds``, ``engine.errors``.
 """

@@ -1,0 +1,158 @@
+"""Who is in the batch: admission, parking, retirement, and keeping live rows in the lowest slots.
+
+Row i of ``rows`` holds slot i of the cache. Decoding rows come first, prefilling rows after them, so that either kind
+is one contiguous view. Chooses rows; runs no network.
+"""
+
+from collections import deque
+
+from engine.cache import SlotCache
+from engine.row import Row
+
+_SHORTEST_SHARED = 16  # tokens; a shorter common prefix costs more to copy than to compute
+
+
+class Batch:
+    """The live rows and those that wait."""
+
+    def __init__(self, cache: SlotCache) -> None:
+        self.rows: list[Row] = []
+        self._cache = cache
+        self._slots = cache.shape.slots
+        self._interactive: deque[Row] = deque()
+        self._alone: deque[Row] = deque()
+        self._bulk: deque[Row] = deque()
+
+    @property
+    def num_waiting(self) -> int:
+        return sum(map(len, self._queues))
+
+    @property
+    def _queues(self) -> tuple[deque[Row], ...]:
+        return (self._interactive, self._alone, self._bulk)
+
+    @property
+    def num_decoding(self) -> int:
+        return next((i for i, row in enumerate(self.rows) if row.is_prefilling), len(self.rows))
+
+    @property
+    def decoding(self) -> list[Row]:
+        return self.rows[: self.num_decoding]
+
+    @property
+    def prefilling(self) -> list[Row]:
+        return self.rows[self.num_decoding :]
+
+    @property
+    def is_reproducible(self) -> bool:
+        return any(row.request.reproducible for row in self.rows)
+
+    def enqueue(self, row: Row) -> None:
+        if row.request.alone:
+            self._alone.append(row)
+        elif row.request.interactive:
+            self._interactive.append(row)
+        else:
+            self._bulk.append(row)
+
+    def withdraw(self, identity: str) -> Row | None:
+        """Take a waiting or live row out; None when there is none of this id."""
+        for queue in self._queues:
+            for row in queue:
+                if row.request.id == identity:
+                    queue.remove(row)
+                    return row
+        live = next((row for row in self.rows if row.request.id == identity), None)
+        if live is not None:
+            self.retire(live)
+        return live
+
+    def admit(self) -> list[Row]:
+        """Give free slots to waiting rows; returns those that got one for the first time."""
+        fresh = []
+        while (row := self._next()) is not None:
+            self._seat(row)
+            if not row.was_admitted:
+                row.admit()
+                fresh.append(row)
+        return fresh
+
+    def _next(self) -> Row | None:
+        if any(row.request.alone for row in self.rows):
+            return None
+        if self._interactive:
+            return self._interactive.popleft() if len(self.rows) < self._slots or self._park() else None
+        if self._alone:
+            return None if self.rows else self._alone.popleft()
+        if self._bulk and len(self.rows) < self._slots and self._num_bulk < self._most_bulk:
+            return self._bulk.popleft()
+        return None
+
+    @property
+    def _num_bulk(self) -> int:
+        return sum(not row.request.interactive for row in self.rows)
+
+    @property
+    def _most_bulk(self) -> int:
+        reserved = max(1, self._slots // 8) if self._slots > 1 else 0
+        return self._slots - reserved
+
+    def _park(self) -> bool:
+        """Free the slot of the youngest bulk row; a reproducible one is never parked (it would prefill differently)."""
+        candidates = [row for row in self.rows if not (row.request.interactive or row.request.reproducible)]
+        if not candidates:
+            return False
+        youngest = max(candidates, key=lambda row: row.admitted_at)
+        self.retire(youngest)
+        youngest.park()
+        self._bulk.appendleft(youngest)
+        return True
+
+    def _seat(self, row: Row) -> None:
+        self.rows.append(row)
+        if not row.is_prefilling:  # a prompt of one token decodes at once
+            self.start(row)
+
+    def share_prefix(self, row: Row) -> None:
+        """Copy the keys of the longest prefix that a live row has in common with this untouched one."""
+        if row.length or row.request.reproducible:
+            return
+        known = row.tokens[: row.num_unwritten - 1]  # one token stays to be prefilled, so that the row takes its course
+        best, donor = max(
+            ((_common(known, other.tokens[: other.length]), slot) for slot, other in enumerate(self.rows)),
+            default=(0, 0),
+        )
+        if best >= _SHORTEST_SHARED:
+            self._cache.copy(donor, self.rows.index(row), best)
+            row.length = best
+
+    def start(self, row: Row) -> None:
+        """Move a row whose prefill is complete behind the decoding rows."""
+        here = self.rows.index(row)
+        first = next((i for i, other in enumerate(self.rows) if other.is_prefilling), here)
+        if first < here:
+            self._cache.swap(first, here, max(row.length, self.rows[first].length))
+            self.rows[first], self.rows[here] = row, self.rows[first]
+
+    def retire(self, row: Row) -> None:
+        """Take a row out and close the gap with at most two copies."""
+        here = self.rows.index(row)
+        decoding = self.num_decoding
+        if here < decoding:
+            self._fill(here, decoding - 1)
+            here = decoding - 1
+        self._fill(here, len(self.rows) - 1)
+        self.rows.pop()
+
+    def _fill(self, hole: int, source: int) -> None:
+        if hole != source:
+            self._cache.copy(source, hole, self.rows[source].length)
+            self.rows[hole] = self.rows[source]
+
+
+def _common(first: list[int], second: list[int]) -> int:
+    """Length of the common prefix."""
+    most = min(len(first), len(second))
+    if first[:most] == second[:most]:
+        return most
+    return next(i for i in range(most) if first[i] != second[i])

@@ -1,0 +1,47 @@
+"""The slow, obviously correct decoder: the whole prefix through the whole network for every single token.
+
+No cache, no batch, no draft, transformers' own eager attention. Everything fast is tested against it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from transformers import PreTrainedModel
+
+from engine.request import Request
+from engine.sample import pick
+
+
+@contextmanager
+def stock_attention(network: PreTrainedModel) -> Iterator[None]:
+    """Let the network run transformers' eager attention for a while."""
+    config = network.config
+    before = config._attn_implementation
+    config._attn_implementation = "eager"
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+
+
+@torch.inference_mode()
+def decode(network: PreTrainedModel, request: Request, eos: frozenset[int] = frozenset()) -> list[int]:
+    """The tokens the full network gives for a request, without the end-of-sequence token. Stop strings are ignored."""
+    tokens = list(request.prompt)
+    with stock_attention(network):
+        for _ in range(request.max_tokens):
+            picked = next_token(network, tokens, request)
+            if picked in eos:
+                break
+            tokens.append(picked)
+    return tokens[len(request.prompt) :]
+
+
+@torch.inference_mode()
+def next_token(network: PreTrainedModel, tokens: list[int], request: Request) -> int:
+    """The token that follows ``tokens``."""
+    device = network.device
+    logits = network(torch.tensor([tokens], device=device), use_cache=False).logits[:, -1:]
+    positions = torch.tensor([[len(tokens) - 1]], device=device)
+    return pick(logits, [request.sampling], positions).tokens[0][0]

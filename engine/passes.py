@@ -1,0 +1,124 @@
+"""One forward pass over a contiguous range of slots: where its tokens stand, what they may see, and running it.
+
+Knows tensors and the cache, not requests. Columns say where keys are written; visibility follows positions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import Cache, PreTrainedModel
+
+from engine.attention import PASS_ARGUMENT
+from engine.cache import SlotCache
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The tokens one row brings to a pass; the first stands at column ``start``."""
+
+    tokens: Sequence[int]
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Padding:
+    """The least sizes of a pass; 0 leaves a size to its content. One fixed padding makes passes reproducible."""
+
+    width: int = 0
+    span: int = 0
+
+
+class Pass(Cache):
+    """The placement of [batch, width] tokens in slots ``low`` .. ``low + batch`` and the cache transformers writes to.
+
+    Padding columns go to the scratch slot at position 0, where they see one column: a fully masked row would be NaN.
+    """
+
+    def __init__(self, cache: SlotCache, low: int, chunks: Sequence[Chunk], padding: Padding = Padding()) -> None:
+        super().__init__(layers=[])
+        self._cache = cache
+        self._low = low
+        self.batch = len(chunks)
+        self.width = max(padding.width, *(len(chunk.tokens) for chunk in chunks))
+        self.span = max(padding.span, *(chunk.start + len(chunk.tokens) for chunk in chunks))
+        self._masks: dict[tuple[int | None, int], torch.Tensor] = {}
+        self._fill(chunks)
+
+    def _fill(self, chunks: Sequence[Chunk]) -> None:
+        device = self._cache.keys[0].device
+        tokens, columns, slots = [], [], []
+        for row, chunk in enumerate(chunks):
+            count = len(chunk.tokens)
+            blank = [0] * (self.width - count)
+            tokens.append([*chunk.tokens, *blank])
+            columns.append([*range(chunk.start, chunk.start + count), *blank])
+            slots.append([self._low + row] * count + [self._cache.scratch] * len(blank))
+        packed = torch.tensor([tokens, columns, slots]).to(device, non_blocking=True)
+        self.tokens, self.columns, self._slots = packed[0], packed[1], packed[2]  # each [batch, width]
+
+    @property
+    def positions(self) -> torch.Tensor:
+        """Positions [batch, width]; in decoding a token's column is its position."""
+        return self.columns
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write a layer's keys and values at this pass's columns.
+
+        Args: [batch, kv heads, width, head dim] each. Returns: views [batch, kv heads, span, head dim] of the cache.
+        """
+        keys, values = self._cache.keys[layer_idx], self._cache.values[layer_idx]
+        keys[self._slots, :, self.columns] = key_states.transpose(1, 2)
+        values[self._slots, :, self.columns] = value_states.transpose(1, 2)
+        rows = slice(self._low, self._low + self.batch)
+        return keys[rows, :, : self.span], values[rows, :, : self.span]
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Never decides a position: those are passed explicitly, and layer 0 may be skipped."""
+        return 0
+
+    def mask(self, window: int | None, groups: int) -> torch.Tensor:
+        """Additive mask [batch, 1, groups * width, span]; built once a pass for each window."""
+        if (window, groups) not in self._masks:
+            self._masks[window, groups] = self._build_mask(window, groups)
+        return self._masks[window, groups]
+
+    def _build_mask(self, window: int | None, groups: int) -> torch.Tensor:
+        columns = torch.arange(self.span, device=self.columns.device)
+        here = self.positions.unsqueeze(-1)  # [batch, width, 1]
+        visible = columns <= here
+        if window is not None:
+            visible &= columns > here - window
+        dtype = self._cache.keys[0].dtype
+        mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(~visible, float("-inf"))
+        folded = mask.unsqueeze(1).expand(-1, groups, -1, -1)
+        return folded.reshape(self.batch, 1, groups * self.width, self.span)
+
+
+def _inputs(run: Pass) -> dict[str, Any]:
+    # Any 4-D mask is taken as it is, so transformers builds none; attention asks the pass for the true one.
+    placeholder = run.tokens.new_zeros((1, 1, 1, 1))
+    return {
+        "input_ids": run.tokens,
+        "position_ids": run.positions,
+        "attention_mask": placeholder,
+        "past_key_values": run,
+        "use_cache": True,
+        PASS_ARGUMENT: run,
+    }
+
+
+@torch.inference_mode()
+def write(network: PreTrainedModel, run: Pass) -> None:
+    """Compute keys and values of the pass's tokens in every layer; no logits (prefill)."""
+    network.base_model(**_inputs(run))
+
+
+@torch.inference_mode()
+def logits_of(network: PreTrainedModel, run: Pass) -> torch.Tensor:
+    """Run the pass and return logits [batch, width, vocabulary]."""
+    logits: torch.Tensor = network(**_inputs(run)).logits
+    return logits

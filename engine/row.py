@@ -1,0 +1,118 @@
+"""One live sequence: its tokens, how much of it the cache holds, and what it has cost. Pure bookkeeping, no tensors."""
+
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from engine.acceptance import Acceptance
+from engine.draft.lookup import SuffixIndex
+from engine.request import Drafter, Finished, FinishReason, Request, Statistics
+from engine.stop import Decode, StopStrings
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a row's verifies have seen so far."""
+
+    verifies: int = 0
+    drafted: int = 0
+    accepted: int = 0
+    by_drafter: dict[Drafter, int] = field(default_factory=dict)
+
+    def add(self, drafter: Drafter, drafted: int, accepted: int) -> None:
+        self.verifies += 1
+        self.drafted += drafted
+        self.accepted += accepted
+        if drafted:
+            self.by_drafter[drafter] = self.by_drafter.get(drafter, 0) + drafted
+
+
+class Row:
+    """A request that is being decoded.
+
+    Invariant: ``length`` counts the tokens whose keys the *full* network wrote in every layer. The last known token is
+    pending: it has no keys, and the next verify starts with it. So a row is prefilling while more than one token lacks
+    keys, and a parked row (length 0) is simply a row that prefills again.
+    """
+
+    def __init__(self, request: Request, eos: frozenset[int], decode: Decode | None) -> None:
+        self.request = request
+        self.tokens = list(request.prompt)
+        self.length = 0
+        self.counts = Counts()
+        self.acceptance = Acceptance()  # of lookup drafts, imagined ones included
+        self.index = SuffixIndex(self.tokens)
+        self._eos = eos
+        self._stops = StopStrings(request.stop, decode) if request.stop and decode else None
+        self._submitted_at = self.admitted_at = self._decoding_at = perf_counter()
+        self.was_admitted = False
+        self.is_broken = False  # its logits went non-finite
+        self.finish_reason: FinishReason | None = None
+        self.stop: str | None = None
+
+    @property
+    def num_generated(self) -> int:
+        return len(self.tokens) - len(self.request.prompt)
+
+    @property
+    def num_unwritten(self) -> int:
+        """Tokens before the pending one that still lack keys."""
+        return len(self.tokens) - 1 - self.length
+
+    @property
+    def is_prefilling(self) -> bool:
+        return self.num_unwritten > 0
+
+    @property
+    def tokens_left(self) -> int:
+        return self.request.max_tokens - self.num_generated
+
+    @property
+    def pending(self) -> int:
+        return self.tokens[-1]
+
+    def admit(self) -> None:
+        self.was_admitted = True
+        self.admitted_at = self._decoding_at = perf_counter()
+
+    def begin(self) -> None:
+        """Prefill is done; decoding starts."""
+        self._decoding_at = perf_counter()
+
+    def park(self) -> None:
+        """Give the slot up; tokens are kept and prefilled again later."""
+        self.length = 0
+
+    def take(self, tokens: list[int]) -> None:
+        """Append tokens the full network picked, up to the one that ends the row."""
+        for token in tokens:
+            if token in self._eos:
+                self.finish_reason = FinishReason.STOP
+                return
+            self.tokens.append(token)
+            self.index.push(token)
+            self.stop = self._stops.push(token) if self._stops else None
+            if self.stop is not None:
+                self.finish_reason = FinishReason.STOP
+                return
+            if self.tokens_left == 0:
+                self.finish_reason = FinishReason.LENGTH
+                return
+
+    def finished(self, reason: FinishReason) -> Finished:
+        """The event that ends this row."""
+        output = tuple(self.tokens[len(self.request.prompt) :])
+        return Finished(self.request.id, output, reason, self.stop, self._statistics())
+
+    def _statistics(self) -> Statistics:
+        now, counts = perf_counter(), self.counts
+        return Statistics(
+            prompt_tokens=len(self.request.prompt),
+            completion_tokens=self.num_generated,
+            verifies=counts.verifies,
+            drafted=counts.drafted,
+            accepted=counts.accepted,
+            drafter=max(counts.by_drafter, key=counts.by_drafter.__getitem__, default=Drafter.PLAIN),
+            queue_s=self.admitted_at - self._submitted_at,
+            prefill_s=self._decoding_at - self.admitted_at,
+            decode_s=now - self._decoding_at,
+        )
