@@ -52,6 +52,11 @@ class Account:
         return bool(status.st_mode & stat.S_IXOTH)
 
 
+def caller() -> Account:
+    """The account of this process."""
+    return Account(str(os.geteuid()), os.geteuid(), os.getegid())
+
+
 def server_account() -> Account:
     """The account for the servers.
 
@@ -59,7 +64,7 @@ def server_account() -> Account:
         StackError: we are root and neither `skim` nor `nobody` exists.
     """
     if os.geteuid() != 0:
-        return Account(str(os.geteuid()), os.geteuid(), os.getegid())
+        return caller()
     for name in CANDIDATES:
         try:
             entry = pwd.getpwnam(name)

@@ -1,7 +1,7 @@
 """The files of the server wheels, found without importing the wheels.
 
-Their own managers are not used: one opens parent folders to all users and leaves servers behind when its process
-dies. Where the server account cannot reach the environment (a clone below /root), the files are copied once.
+Their own managers are not used: one opens parent folders to all users and leaves servers behind when its
+process dies. Where the server account cannot reach the environment (a clone below /root), the files are copied once.
 """
 
 from __future__ import annotations
@@ -40,9 +40,7 @@ def _usable(wheel: tuple[str, str, str], account: Account, store: Path) -> Path:
     package, distribution, part = wheel
     folder = package_folder(package)
     if folder is None or not (folder / part).is_dir():
-        raise StackError(
-            f"{distribution} is not installed: run `make setup`, or pip install 'skim-llm[demo]'"
-        )
+        raise StackError(f"{distribution} is not installed: run `make setup`, or pip install 'skim-llm[demo]'")
     source = folder / part
     if account.can_enter(source):
         return source

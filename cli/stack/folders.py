@@ -1,4 +1,4 @@
-"""Private folders and files: made for one account alone, and trusted only if nobody else could have made them."""
+"""Private folders and files: made for one account alone, trusted only if nobody else could have made them."""
 
 from __future__ import annotations
 
@@ -32,12 +32,17 @@ def private_folder(path: Path, account: Account) -> Path:
 
 
 def write_private(path: Path, text: str, account: Account) -> None:
-    """Write a file that only `account` can read, replacing an earlier one in one step."""
+    """Write a file that only `account` can read, replacing an earlier one in one step.
+
+    The account may own the folder, so all goes through one descriptor: no link of its making is followed.
+    """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     partial.unlink(missing_ok=True)
-    partial.touch(mode=0o600, exist_ok=False)
-    partial.write_text(text)
-    account.own(partial)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        if account.is_other:
+            os.fchown(descriptor, account.uid, account.gid)
     partial.rename(path)
 
 

@@ -1,4 +1,4 @@
-"""`python -m cli.stack.launch ... -- COMMAND`: leave a record, become the right user, then become the command.
+"""`python -m cli.stack.launch ... -- COMMAND`: leave a record, become the right user, become the command.
 
 A separate step because these calls must happen between fork and exec, in this order: changing the user clears
 the death signal. The record names the process by (pid, create time), which `exec` changes neither of.

@@ -99,9 +99,7 @@ class Postgres:
                 return
             except psycopg.OperationalError as error:
                 if time.monotonic() > deadline:
-                    raise StackError(
-                        f"PostgreSQL did not answer within {timeout_s:.0f} s: {error}"
-                    ) from error
+                    raise StackError(f"PostgreSQL did not answer within {timeout_s:.0f} s: {error}") from error
                 time.sleep(0.05)
 
     def _initdb(self, folder: Path, password_file: Path, *, sync: bool) -> None:
@@ -128,9 +126,7 @@ class Postgres:
             check=False,
         )
         if done.returncode != 0:
-            raise StackError(
-                f"initdb failed ({done.returncode}): {done.stderr.strip() or done.stdout.strip()}"
-            )
+            raise StackError(f"initdb failed ({done.returncode}): {done.stderr.strip() or done.stdout.strip()}")
 
 
 def _create_missing(connection: psycopg.Connection[TupleRow], database: str) -> None:

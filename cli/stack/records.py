@@ -1,4 +1,4 @@
-"""Who was started: one small JSON file a process, naming it by (pid, create time), so a reused pid is no match."""
+"""Who was started: a small JSON file a process, naming it by (pid, create time): a reused pid is no match."""
 
 from __future__ import annotations
 

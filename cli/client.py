@@ -1,0 +1,206 @@
+"""The service over HTTP, as the commands need it: one method a route, problems as one-line errors.
+
+Nothing else in the command line speaks HTTP. Submits carry an Idempotency-Key, so they may be repeated safely.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import httpx
+
+from cli.errors import Missing, Refused, Unauthorized, Unreachable
+from cli.views import Item, Job, Json
+
+POLL_S = 20
+RETRY_PAUSE_S = 0.5
+RETRY_STATUSES = frozenset({429, 502, 503})
+MAX_JSON_INPUTS = 500
+# A long poll answers within 30 s; the rest is for a busy machine.
+TIMEOUT = httpx.Timeout(60, connect=5)
+
+
+class Client:
+    """A connection to one API. `patience_s` is how long a refused connection or a busy service is tried again."""
+
+    def __init__(self, url: str, key: str | None, *, patience_s: float = 5) -> None:
+        self.url = url.rstrip("/")
+        self.patience_s = patience_s
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=TIMEOUT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def is_ready(self) -> bool:
+        """Whether the service answers and reaches its database."""
+        try:
+            return self._http.get("/readyz", timeout=5).is_success
+        except httpx.HTTPError:
+            return False
+
+    def submit(self, head: Json, inputs: list[Json], *, key: str | None = None) -> Job:
+        """Submit a job; `key` makes a repeated call answer with the first call's job."""
+        headers = {"Idempotency-Key": key or uuid.uuid4().hex}
+        if len(inputs) <= MAX_JSON_INPUTS:
+            return Job(self._ask("POST", "/v1/jobs", json={**head, "inputs": inputs}, headers=headers))
+        lines = b"".join(json.dumps(line).encode() + b"\n" for line in (head, *inputs))
+        headers["Content-Type"] = "application/x-ndjson"
+        return Job(self._ask("POST", "/v1/jobs", content=lines, headers=headers))
+
+    def job(self, job_id: str, *, wait_s: float = 0) -> Job:
+        """The job now, or at its next change within `wait_s`."""
+        params = {"wait": wait_s} if wait_s else None
+        return Job(self._ask("GET", f"/v1/jobs/{job_id}", params=params))
+
+    def follow(self, job_id: str) -> Iterator[Job]:
+        """The job at every change, until it is over."""
+        job = self.job(job_id)
+        yield job
+        while not job.is_over:
+            asked = time.monotonic()
+            job = self.job(job_id, wait_s=POLL_S)
+            yield job
+            if not job.is_over and time.monotonic() - asked < RETRY_PAUSE_S:
+                time.sleep(RETRY_PAUSE_S)  # a busy service answers polls at once; changes may also come thick and fast
+
+    def jobs(self, limit: int, **filters: str | None) -> Json:
+        """The newest jobs as the API's list, over as many pages as `limit` needs."""
+        return self._list("/v1/jobs", limit, filters, page=100)
+
+    def items(self, job_id: str, *, status: str | None = None) -> Iterator[Item]:
+        """All items of a job, by index."""
+        for row in self._rows(f"/v1/jobs/{job_id}/items", {"status": status}, page=1000):
+            yield Item(row)
+
+    @contextmanager
+    def results(self, job_id: str) -> Iterator[Iterator[str]]:
+        """The lines of the job's results, streamed."""
+        with self._translated(), self._http.stream("GET", f"/v1/jobs/{job_id}/results") as response:
+            if response.is_error:
+                response.read()
+                raise problem(response)
+            yield response.iter_lines()
+
+    def cancel(self, job_id: str) -> Job:
+        """Ask for a job to be cancelled; finished items are kept."""
+        return Job(self._ask("POST", f"/v1/jobs/{job_id}/cancel"))
+
+    def models(self) -> Json:
+        """All registered models, as the API's list."""
+        return self._list("/v1/models", None, {}, page=100)
+
+    def model(self, name: str) -> Json:
+        """One registered model."""
+        return self._ask("GET", f"/v1/models/{name}")
+
+    def add_model(self, registration: Json) -> Json:
+        """Register a model."""
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        return self._ask("POST", "/v1/models", json=registration, headers=headers)
+
+    def workers(self) -> Json:
+        """All workers, as the API's list."""
+        return self._list("/v1/workers", None, {}, page=100)
+
+    def keys(self) -> Json:
+        """All keys of the tenant, as the API's list."""
+        return self._list("/v1/keys", None, {}, page=100)
+
+    def create_key(self, registration: Json) -> Json:
+        """Make a key; the answer is the only one that shows its secret."""
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        return self._ask("POST", "/v1/keys", json=registration, headers=headers)
+
+    def revoke_key(self, key_id: str) -> Json:
+        """Revoke a key for good."""
+        return self._ask("DELETE", f"/v1/keys/{key_id}")
+
+    def _list(self, path: str, limit: int | None, filters: dict[str, str | None], *, page: int) -> Json:
+        rows: list[Json] = []
+        has_more = False
+        for row in self._rows(path, filters, page=min(page, limit or page)):
+            if limit is not None and len(rows) == limit:
+                has_more = True
+                break
+            rows.append(row)
+        ends = {"first_id": rows[0].get("id"), "last_id": rows[-1].get("id")} if rows else {}
+        return {"object": "list", "data": rows, "has_more": has_more, "first_id": None, "last_id": None, **ends}
+
+    def _rows(self, path: str, filters: dict[str, str | None], *, page: int) -> Iterator[Json]:
+        params: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
+        params["limit"] = page
+        while True:
+            answer = self._ask("GET", path, params=params)
+            yield from answer["data"]
+            if not answer["has_more"]:
+                return
+            params["after"] = answer["last_id"]
+
+    def _ask(self, method: str, path: str, **request: Any) -> Json:
+        """One request, repeated while the service is starting or busy."""
+        deadline = time.monotonic() + self.patience_s
+        while True:
+            try:
+                with self._translated():
+                    response = self._http.request(method, path, **request)
+            except Unreachable:
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                if response.status_code not in RETRY_STATUSES or time.monotonic() > deadline:
+                    return _body(response)
+            time.sleep(RETRY_PAUSE_S)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.ConnectError as error:
+            raise Unreachable(f"nothing answers at {self.url}: is the stack up? (skim up)") from error
+        except httpx.TimeoutException as error:
+            raise Unreachable(f"{self.url} did not answer in time") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unreachable(f"{self.url}: {error or type(error).__name__}") from error
+
+
+def problem(response: httpx.Response) -> Refused:
+    """The error a problem document stands for, with the field or line that is at fault."""
+    try:
+        body = response.json()
+    except ValueError:
+        body = {}
+    if not isinstance(body, dict):
+        body = {}
+    message = body.get("detail") or body.get("title") or f"the API answered {response.status_code}"
+    places = [place for fault in body.get("errors", [])[:3] if (place := _place(fault))]
+    text = f"{message} ({'; '.join(places)})" if places else str(message)
+    if response.status_code in (401, 403):
+        return Unauthorized(text)
+    return Missing(text) if response.status_code == 404 else Refused(text)
+
+
+def _place(fault: Json) -> str:
+    """`line 3, field document: is blank`."""
+    parts = [f"{name} {fault[name]}" for name in ("line", "field") if fault.get(name) is not None]
+    return f"{', '.join(parts)}: {fault.get('message', '')}" if parts else str(fault.get("message", ""))
+
+
+def _body(response: httpx.Response) -> Json:
+    if response.is_error:
+        raise problem(response)
+    if not response.content:
+        return {}
+    try:
+        body = response.json()
+    except ValueError as error:
+        raise Refused(f"{response.request.url} is no Skim API: its answer is not JSON") from error
+    return body if isinstance(body, dict) else {"data": body}

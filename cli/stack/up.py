@@ -1,0 +1,204 @@
+"""Starts a stack: servers, migrations, services, model, workers. `bring_up` is the whole of it in order."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cli.client import Client
+from cli.errors import Missing, StackError
+from cli.settings import Settings
+from cli.stack import demo_model
+from cli.stack.account import caller, server_account
+from cli.stack.configuration import supervisor_configuration
+from cli.stack.down import take_down
+from cli.stack.folders import write_private
+from cli.stack.home import Home
+from cli.stack.plan import Options, Plan, check_ports, make_plan
+from cli.stack.programs import API
+from cli.stack.state import State, mark_ready, running_state, write_state
+from cli.stack.supervisor import Supervisor, await_supervisor, start_supervisor
+from cli.steps import Steps
+
+API_TIMEOUT_S = 60
+BOOTSTRAP_TIMEOUT_S = 120
+WORKER_TIMEOUT_S = 120
+FAILING = frozenset({"backoff", "fatal"})
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A stack that is up. `was_running`: it already was, and nothing was started."""
+
+    home: Home
+    state: State
+    was_running: bool
+
+    def client(self) -> Client:
+        """A client with the local key."""
+        return Client(self.state.api_url, local_key(self.home))
+
+
+def bring_up(home: Home, settings: Settings, options: Options, steps: Steps, *, detach: bool) -> Stack:
+    """Start the stack of `home`, or find it running. Whatever goes wrong, nothing started is left.
+
+    Raises:
+        StackError: a port is taken, a part is missing or does not start.
+    """
+    account = server_account()
+    home.prepare(account)
+    with home.lock():
+        state = running_state(home)
+        if state is not None and state.is_ready:
+            return Stack(home, state, was_running=True)
+        take_down(home, steps)
+        check_ports(options)
+        plan = make_plan(home, settings, options, account)
+        try:
+            _start(home, plan, steps, detach=detach)
+        except BaseException:
+            take_down(home, steps)
+            raise
+        return Stack(home, mark_ready(home, plan.state), was_running=False)
+
+
+def local_key(home: Home) -> str | None:
+    """The key in SKIM_HOME/credentials, or None where there is none."""
+    try:
+        return str(json.loads(home.credentials.read_text())["api_key"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def await_workers(client: Client, state: State) -> None:
+    """Return once all workers of the stack are live; each needs seconds to load its model.
+
+    Raises:
+        StackError: they did not report in time.
+    """
+
+    def are_live() -> bool:
+        rows = client.workers()["data"]
+        live = [row for row in rows if row["model"] == state.model and row["is_live"]]
+        return len(live) >= state.num_workers
+
+    _until(are_live, WORKER_TIMEOUT_S, "the workers did not report: see their logs")
+
+
+def _start(home: Home, plan: Plan, steps: Steps, *, detach: bool) -> None:
+    conversion = demo_model.start_conversion(home) if plan.state.model == demo_model.NAME else None
+    try:
+        _start_supervisor(home, plan, detach=detach)
+        with steps.step("Starting Postgres and Redis", "Postgres and Redis"):
+            _start_servers(plan)
+        with steps.step("Migrating the registry", "Registry migrated"):
+            _bootstrap(home, plan)
+        with steps.step("Starting API, control node, beat and Flower", "API, control node, beat, Flower"):
+            _start_services(home, plan)
+        if conversion is not None:
+            with steps.step("Converting the demo model (once)", "Demo model converted"):
+                conversion.finish()
+    except BaseException:
+        if conversion is not None:
+            conversion.abandon()
+        raise
+    _check_model(home, plan.state)
+    for program in plan.workers:
+        plan.state.supervisor.start(program.name)
+
+
+def _start_supervisor(home: Home, plan: Plan, *, detach: bool) -> None:
+    for stale in home.run.glob("*.json"):
+        stale.unlink()
+    text = supervisor_configuration(
+        plan.programs,
+        socket=plan.state.supervisor.path,
+        run=home.run,
+        logs=home.logs,
+        is_root=os.geteuid() == 0,
+    )
+    configuration = home.run / "supervisor.conf"
+    write_private(configuration, text, caller())
+    write_state(home, plan.state)
+    log = home.logs / "supervisor.out"
+    process = start_supervisor(
+        configuration, home.run / "supervisor.json", log, plan.environment, dies_with_caller=not detach
+    )
+    await_supervisor(process, plan.state.supervisor, log)
+
+
+def _start_servers(plan: Plan) -> None:
+    if plan.postgres is not None:
+        plan.postgres.prepare()
+    if plan.redis is not None:
+        plan.redis.prepare()
+    for program in plan.servers:
+        plan.state.supervisor.start(program.name)
+    if plan.postgres is not None:
+        plan.postgres.wait()
+    if plan.redis is not None:
+        plan.redis.wait()
+
+
+def _bootstrap(home: Home, plan: Plan) -> None:
+    """Migrate, and make the first key into SKIM_HOME/credentials."""
+    done = subprocess.run(
+        [sys.executable, "-m", "models.bootstrap"],
+        env={**os.environ, **plan.environment, "SKIM_CREDENTIALS_FILE": str(home.credentials)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=BOOTSTRAP_TIMEOUT_S,
+        cwd="/",
+        check=False,
+    )
+    if done.returncode != 0:
+        output = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise StackError(f"the registry could not be migrated: {output[-1] if output else done.returncode}")
+
+
+def _start_services(home: Home, plan: Plan) -> None:
+    supervisor = plan.state.supervisor
+    for program in plan.services:
+        supervisor.start(program.name)
+    with Client(plan.state.api_url, None) as client:
+
+        def is_ready() -> bool:
+            _check_starting(home, supervisor, API)
+            return client.is_ready()
+
+        _until(is_ready, API_TIMEOUT_S, f"the API did not get ready: see {home.logs / API}.log")
+
+
+def _check_model(home: Home, state: State) -> None:
+    """Register the demo model, or see that the model asked for is registered."""
+    with Client(state.api_url, local_key(home)) as client:
+        if state.model == demo_model.NAME:
+            demo_model.register(client, home)
+            return
+        try:
+            client.model(state.model)
+        except Missing:
+            raise StackError(f"model {state.model} is not registered: skim models add {state.model}") from None
+
+
+def _check_starting(home: Home, supervisor: Supervisor, name: str) -> None:
+    """Raise with the last line of its log if the process keeps failing."""
+    state = next(process.state for process in supervisor.processes() if process.name == name)
+    if state in FAILING:
+        log = home.logs / f"{name}.log"
+        lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+        raise StackError(f"{name} does not start: {lines[-1] if lines else 'no output'} (log: {log})")
+
+
+def _until(is_true: Callable[[], bool], timeout_s: float, otherwise: str) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not is_true():
+        if time.monotonic() > deadline:
+            raise StackError(otherwise)
+        time.sleep(0.1)
