@@ -22,7 +22,7 @@ class Masked(Protocol):
         ...
 
 
-def attend(  # noqa: PLR0913, PLR0917  transformers' signature
+def attend(
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,

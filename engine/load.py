@@ -61,7 +61,8 @@ def load(source: str, *, home: Path, revision: str | None = None, dtype: str = "
         )
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
         network.to(device)  # type: ignore[arg-type]  # transformers hides torch's own signature
-        network.eval().requires_grad_(False)
+        network.eval()  # type: ignore[no-untyped-call]
+        network.requires_grad_(False)
     except Exception as error:  # transformers, safetensors and torch raise many kinds; all mean the same to us
         raise LoadError(f"cannot load {source}: {error}") from error
     return Loaded(network, tokenizer, _tokenizer_folder(source, tokenizer, home), _eos(network, tokenizer))

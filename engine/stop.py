@@ -10,7 +10,7 @@ _BROKEN = "\N{REPLACEMENT CHARACTER}"
 
 
 class StopStrings:
-    """Watches one row's output for its stop strings; a token costs a decode of a few tokens, never of the whole text."""
+    """Watches one row's output for its stop strings; a token costs a decode of a few tokens, not of the whole text."""
 
     def __init__(self, stops: Sequence[str], decode: Decode) -> None:
         self._stops = stops
