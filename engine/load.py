@@ -14,6 +14,7 @@ from transformers.utils import logging
 
 from engine.convert import convert
 from engine.errors import LoadError
+from engine.packed import pack
 
 DTYPES = {
     "float64": torch.float64,
@@ -65,6 +66,7 @@ def load(source: str, *, home: Path, revision: str | None = None, dtype: str = "
         network.requires_grad_(False)
     except Exception as error:  # transformers, safetensors and torch raise many kinds; all mean the same to us
         raise LoadError(f"cannot load {source}: {error}") from error
+    pack(network)
     return Loaded(network, tokenizer, _tokenizer_folder(source, tokenizer, home), _eos(network, tokenizer))
 
 
