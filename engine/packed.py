@@ -31,7 +31,7 @@ def pack(network: nn.Module) -> int:
 
     Layers of other types than float32 and bfloat16, and builds of torch without the kernels, are left as they are.
     """
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return 0
     count = 0
     for parent in list(network.modules()):
