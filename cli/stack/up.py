@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from cli.client import Client
 from cli.errors import Missing, StackError
 from cli.settings import Settings
+from cli.signals import uninterrupted
 from cli.stack import demo_model
 from cli.stack.account import caller, server_account
 from cli.stack.configuration import supervisor_configuration
@@ -62,7 +63,8 @@ def bring_up(home: Home, settings: Settings, options: Options, steps: Steps, *, 
         try:
             _start(home, plan, steps, detach=detach)
         except BaseException:
-            take_down(home, steps)
+            with uninterrupted():
+                take_down(home, steps)
             raise
         return Stack(home, mark_ready(home, plan.state), was_running=False)
 

@@ -1,0 +1,1 @@
+"""The commands of `skim`, a file a topic."""
