@@ -1,0 +1,35 @@
+"""How APIFlask's `input` and `output` use our schemas: strict parsing with our errors, one dump on the way out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apiflask.schema_adapters import registry
+from apiflask.schema_adapters.pydantic import PydanticAdapter
+from flask import Request
+from pydantic import BaseModel, TypeAdapter
+
+from api.bodies import read_json
+from api.validation import parse, read_query
+
+
+class StrictAdapter(PydanticAdapter):
+    """APIFlask's pydantic adapter, with the reading of bodies and query strings replaced.
+
+    Its own converts types (`"5"` becomes 5), ignores the content type and loses where in a body an error lies.
+    """
+
+    def validate_input(self, request: Request, location: str, **kwargs: Any) -> BaseModel:
+        """Read a JSON body or a query string into the schema."""
+        match location:
+            case "json":
+                body: BaseModel = parse(TypeAdapter(self.model_class), read_json())
+                return body
+            case "query":
+                return read_query(self.model_class, request.args.to_dict())
+        raise ValueError(f"no route reads {location}")
+
+
+def install() -> None:
+    """Let APIFlask use it for every pydantic schema."""
+    registry.register("pydantic", StrictAdapter)

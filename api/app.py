@@ -1,0 +1,53 @@
+"""The application factory: every concern of a request is added here, one line each."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from apiflask import APIFlask
+from models.database import connect as connect_database
+
+from api import adapter, documentation, hooks, problems
+from api.gate import Gate
+from api.ids import IdConverter
+from api.routes import blueprints
+from api.services import EXTENSION, Services
+from api.settings import Settings
+from api.watch import Watcher
+from workers.queues import Bell
+from workers.queues import connect as connect_broker
+
+POOL_SIZE = 8  # connections; requests hold one for milliseconds, so far fewer than threads are enough
+STATEMENT_TIMEOUT_MS = 30_000
+
+
+def create_app(settings: Settings) -> APIFlask:
+    """Build the service. Opens no connection and starts no thread yet: both come with the first use."""
+    adapter.install()
+    app = APIFlask("api", title="Skim", version=version("skim-llm"), static_folder=None)
+    app.url_map.strict_slashes = False
+    app.url_map.converters["id"] = IdConverter
+    app.json.sort_keys = False
+    app.extensions[EXTENSION] = _services(settings)
+    hooks.install(app)
+    problems.install(app)
+    documentation.install(app)
+    for blueprint in blueprints():
+        app.register_blueprint(blueprint)
+    return app
+
+
+def _services(settings: Settings) -> Services:
+    database = connect_database(
+        settings.database_url,
+        pool_size=POOL_SIZE,
+        application_name="skim-api",
+        statement_timeout_ms=STATEMENT_TIMEOUT_MS,
+    )
+    return Services(
+        settings=settings,
+        database=database,
+        bell=Bell(database, connect_broker(settings.redis_url)),
+        watcher=Watcher(database),
+        gate=Gate(settings.num_waiters),
+    )

@@ -1,0 +1,49 @@
+"""Who asks: `Authorization: Bearer sk-...` to a principal with a tenant and scopes."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from apiflask import HTTPError, HTTPTokenAuth
+from flask import Response, request
+from models.errors import KeyExpired
+from models.keys import Principal, Scope, authenticate
+
+from api.errors import Forbidden, Unauthorized
+from api.problems import respond
+from api.services import services
+
+auth = HTTPTokenAuth(description="An API key: `sk-...`")
+
+
+@auth.verify_token  # type: ignore[untyped-decorator]
+def _principal_of(secret: str) -> Principal:
+    if not secret:
+        raise Unauthorized("send an API key as `Authorization: Bearer sk-...`")
+    try:
+        with services().database.session() as session:
+            found = authenticate(session, secret)
+    except KeyExpired as error:
+        raise Unauthorized("the API key has expired") from error
+    if found is None:
+        raise Unauthorized("the API key is wrong or was revoked")
+    return found
+
+
+@auth.get_user_roles  # type: ignore[untyped-decorator]
+def _scopes_of(caller: Principal) -> list[str]:
+    """`admin` holds every other scope."""
+    return list(Scope) if Scope.ADMIN in caller.scopes else list(caller.scopes)
+
+
+@auth.error_processor  # type: ignore[untyped-decorator]
+def _refuse(error: HTTPError) -> Response:
+    if error.status_code == 403:
+        scopes = ", ".join(sorted(principal().scopes))
+        return respond(Forbidden(f"{request.method} {request.path} needs another scope; the key has {scopes}"))
+    return respond(Unauthorized("the API key is wrong or was revoked"))
+
+
+def principal() -> Principal:
+    """The caller of this request."""
+    return cast(Principal, auth.current_user)

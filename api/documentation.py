@@ -1,0 +1,121 @@
+"""`/openapi.json` and `/docs`: the document APIFlask builds from the routes, and Swagger UI from an installed wheel."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from apiflask import APIFlask
+from flask import Blueprint, Response, send_from_directory
+from pydantic.json_schema import models_json_schema
+
+from api.problems import MEDIA_TYPE
+from api.schemas.inputs import GenerateHead, GenerateInput, GenerateJob, SummarizeHead, SummarizeInput, SummarizeJob
+
+ASSETS: Final = "/docs/assets"
+REF: Final = "#/components/schemas/{model}"
+JOB_SCHEMAS: Final = (GenerateJob, SummarizeJob, GenerateHead, SummarizeHead, GenerateInput, SummarizeInput)
+
+PROBLEM: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "request_id", "error"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "request_id": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["message"],
+                "properties": {
+                    "field": {"type": "string"},
+                    "line": {"type": "integer"},
+                    "message": {"type": "string"},
+                },
+            },
+        },
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": "string"},
+            },
+        },
+    },
+}
+
+# `POST /v1/jobs` takes two media types, which APIFlask's decorators cannot say.
+JOB_BODY: Final[dict[str, Any]] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "oneOf": [{"$ref": REF.format(model=name)} for name in ("GenerateJob", "SummarizeJob")],
+                "discriminator": {"propertyName": "kind"},
+            }
+        },
+        "application/x-ndjson": {
+            "schema": {
+                "type": "string",
+                "description": "first line GenerateHead or SummarizeHead, then one GenerateInput or "
+                "SummarizeInput a line",
+            }
+        },
+    },
+}
+
+
+def install(app: APIFlask) -> None:
+    """Serve the user interface's files from the wheel, and complete the document."""
+    app.config.update(
+        HTTP_ERROR_SCHEMA=PROBLEM,
+        VALIDATION_ERROR_SCHEMA=PROBLEM,
+        VALIDATION_ERROR_STATUS_CODE=400,
+        AUTO_OPERATION_ID=True,
+        SWAGGER_UI_CSS=f"{ASSETS}/swagger-ui.css",
+        SWAGGER_UI_BUNDLE_JS=f"{ASSETS}/swagger-ui-bundle.js",
+        SWAGGER_UI_STANDALONE_PRESET_JS=f"{ASSETS}/swagger-ui-standalone-preset.js",
+        DOCS_FAVICON=f"{ASSETS}/favicon-32x32.png",
+    )
+    app.register_blueprint(_assets())
+    app.spec_processor(complete)
+
+
+def complete(document: dict[str, Any]) -> dict[str, Any]:
+    """Add the schemas that only the job body names, and the media type of every error."""
+    _, extra = models_json_schema([(schema, "validation") for schema in JOB_SCHEMAS], ref_template=REF)
+    document["components"].setdefault("schemas", {}).update(extra["$defs"])
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                if status >= "400" and "application/json" in response.get("content", {}):
+                    response["content"] = {MEDIA_TYPE: response["content"]["application/json"]}
+    return document
+
+
+def _assets() -> Blueprint:
+    blueprint = Blueprint("assets", __name__)
+    folder = _dist()
+
+    @blueprint.get(f"{ASSETS}/<path:name>")
+    def asset(name: str) -> Response:
+        response = send_from_directory(folder, name)
+        response.headers["Cache-Control"] = "public, max-age=86400"
+        return response
+
+    return blueprint
+
+
+def _dist() -> Path:
+    """Swagger UI's files, found without importing the wheel that ships them."""
+    spec = find_spec("flask_swagger_ui")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("the wheel flask-swagger-ui is not installed")
+    return Path(spec.origin).parent / "dist"

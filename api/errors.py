@@ -1,0 +1,177 @@
+"""Every error the service answers with on purpose, each with its HTTP status.
+
+ApiError
+├── BadSetting              500  an environment variable that cannot be used (at start only)
+├── Malformed               400  a body that is not UTF-8 JSON or JSON Lines
+├── InvalidFields           400  fields that break the schema or a rule across fields
+│   └── NotAvailable        400  something designed but not built yet
+├── UnusableSource          400  a model source that does not exist or cannot be served
+├── Unauthorized            401  no key, a wrong one or one that has run out
+├── Forbidden               403  a key without the scope
+├── NotFound                404
+│   └── UnknownModel        404  a job for a model nobody registered
+├── TooSlow                 408  a body that stopped arriving
+├── NotFinished             409  results of a job that still runs
+├── TooLarge                413  a body over the limit
+├── WrongMediaType          415  a body that is neither JSON nor JSON Lines
+├── SourceUnreachable       502  a hub that does not answer
+└── Busy                    503  no room or no database just now
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with a request: the field's path, and the line (from 1) of a JSON Lines body."""
+
+    field: str | None
+    message: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        place = f"line {self.line}: " if self.line is not None else ""
+        return f"{place}{self.field}: {self.message}" if self.field else f"{place}{self.message}"
+
+
+class ApiError(Exception):
+    """Base: a status, a stable code for programs, and what is wrong field by field."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str, faults: Sequence[Fault] = (), retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.faults = tuple(faults)
+        self.retry_after_s = retry_after_s
+
+
+class BadSetting(ApiError):
+    """An environment variable that is missing or cannot be used; the process does not start."""
+
+    code = "bad_setting"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name} {reason}")
+        self.name = name
+
+
+class Malformed(ApiError):
+    """A body that cannot be read at all."""
+
+    status = 400
+    code = "malformed_body"
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        fault = Fault(None, message, line)
+        super().__init__(str(fault), (fault,))
+
+
+class InvalidFields(ApiError):
+    """Fields that break the schema, or a rule that spans several; every fault names its field."""
+
+    status = 400
+    code = "invalid_field"
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        super().__init__(f"{faults[0]}{more}", faults)
+
+    @classmethod
+    def of(cls, field: str, message: str, line: int | None = None) -> InvalidFields:
+        """One fault."""
+        return cls((Fault(field, message, line),))
+
+
+class NotAvailable(InvalidFields):
+    """A value that the contract names and this version does not serve yet."""
+
+    code = "not_available"
+
+
+class UnusableSource(ApiError):
+    """A model source that does not exist, is no causal language model, or has no safe weights."""
+
+    status = 400
+    code = "unusable_source"
+
+    def __init__(self, message: str, field: str = "source") -> None:
+        super().__init__(message, (Fault(field, message),))
+
+
+class Unauthorized(ApiError):
+    """No key, a key nobody issued, or one that expired or was revoked."""
+
+    status = 401
+    code = "invalid_api_key"
+
+
+class Forbidden(ApiError):
+    """A good key without the scope that the route needs."""
+
+    status = 403
+    code = "insufficient_scope"
+
+
+class NotFound(ApiError):
+    """Nothing of this name belongs to the caller."""
+
+    status = 404
+    code = "not_found"
+
+
+class UnknownModel(NotFound):
+    """A job for a model that is not registered."""
+
+    code = "model_not_found"
+
+    def __init__(self, name: str) -> None:
+        message = f"the model {name!r} is not registered"
+        super().__init__(message, (Fault("model", message),))
+
+
+class TooSlow(ApiError):
+    """The client stopped sending its body."""
+
+    status = 408
+    code = "request_timeout"
+
+
+class NotFinished(ApiError):
+    """The whole results of a job exist once it has finished."""
+
+    status = 409
+    code = "job_not_finished"
+
+
+class TooLarge(ApiError):
+    """A body over the limit."""
+
+    status = 413
+    code = "body_too_large"
+
+
+class WrongMediaType(ApiError):
+    """A body of another media type than the route takes."""
+
+    status = 415
+    code = "unsupported_media_type"
+
+
+class SourceUnreachable(ApiError):
+    """The hub does not answer, so nobody can say whether the source is good."""
+
+    status = 502
+    code = "source_unreachable"
+
+
+class Busy(ApiError):
+    """The service cannot do this just now; `retry_after_s` says when to ask again."""
+
+    status = 503
+    code = "unavailable"

@@ -1,0 +1,135 @@
+"""The one place where errors become responses: RFC 9457 problems with an embedded OpenAI-style `error` member.
+
+Foreign errors (registry, database, framework) are given their status here; anything unknown is a 500 that tells the
+client a request id and the log the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final
+
+from apiflask import APIFlask, HTTPError
+from flask import Response, g, json
+from models.errors import RegistryError
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import ClientDisconnected, HTTPException
+
+from api.errors import ApiError, Fault
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE: Final = "application/problem+json"
+MAX_FAULTS: Final = 20
+UNAVAILABLE_RETRY_S: Final = 2
+CODES: Final = {400: "bad_request", 404: "not_found", 408: "request_timeout", 413: "body_too_large"}
+OPENAI_TYPES: Final = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error as the client sees it."""
+
+    status: int
+    code: str
+    message: str
+    faults: tuple[Fault, ...] = ()
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def body(self, request_id: str) -> dict[str, Any]:
+        """The RFC 9457 members, then `error` as OpenAI's clients parse it."""
+        fields = [_fault(fault) for fault in self.faults[:MAX_FAULTS]]
+        return {
+            "type": f"urn:skim:problem:{self.code}",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.message,
+            "request_id": request_id,
+            **({"errors": fields} if fields else {}),
+            "error": {
+                "message": self.message,
+                "type": _openai_type(self.status),
+                "param": self.faults[0].field if self.faults else None,
+                "code": self.code,
+            },
+        }
+
+
+def install(app: APIFlask) -> None:
+    """Answer every error, the framework's own included, through `respond`."""
+    for kind in (HTTPException, HTTPError, Exception):
+        app.register_error_handler(kind, respond)
+    app.error_processor(respond)
+
+
+def respond(error: Exception) -> Response:
+    """The response of an error; unexpected ones are logged with their trace."""
+    problem = describe(error)
+    if problem.status == 500:
+        log.error("request %s failed", g.get("request_id", ""), exc_info=error)
+    body = json.dumps(problem.body(g.get("request_id", "")))
+    return Response(body, problem.status, problem.headers, content_type=MEDIA_TYPE)
+
+
+def describe(error: Exception) -> Problem:
+    """The problem an exception stands for."""
+    match error:
+        case ApiError():
+            return Problem(error.status, error.code, error.message, error.faults, _headers(error))
+        case RegistryError():
+            return _registry_problem(error)
+        case ClientDisconnected() if isinstance(error.__context__, TimeoutError):
+            return Problem(408, "request_timeout", "the body stopped arriving")
+        case HTTPException():
+            return _http_problem(error)
+        case HTTPError():
+            return Problem(error.status_code, _code(error.status_code), str(error.message))
+        case OperationalError() | PoolTimeout():
+            return _unavailable()
+        case DBAPIError() if error.connection_invalidated:
+            return _unavailable()
+    return Problem(500, "internal_error", "the service failed; the request id finds it in the log")
+
+
+def _registry_problem(error: RegistryError) -> Problem:
+    status, code = next(REGISTRY[kind] for kind in type(error).__mro__ if kind in REGISTRY)
+    headers = {"Retry-After": str(UNAVAILABLE_RETRY_S)} if status == 503 else {}
+    return Problem(status, code, str(error), headers=headers)
+
+
+def _http_problem(error: HTTPException) -> Problem:
+    """The framework's own: unknown route or method, a body over the limit, a client that hung up."""
+    status = error.code or 500
+    headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
+    return Problem(status, _code(status), error.description or error.name, headers=headers)
+
+
+def _unavailable() -> Problem:
+    headers = {"Retry-After": str(UNAVAILABLE_RETRY_S)}
+    return Problem(503, "database_unavailable", "the database does not answer just now", headers=headers)
+
+
+def _headers(error: ApiError) -> dict[str, str]:
+    headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return headers
+
+
+def _fault(fault: Fault) -> dict[str, str | int]:
+    place: dict[str, str | int] = {} if fault.field is None else {"field": fault.field}
+    if fault.line is not None:
+        place["line"] = fault.line
+    return {**place, "message": fault.message}
+
+
+def _code(status: int) -> str:
+    """A stable word for a status nobody gave a finer one."""
+    return CODES.get(status, HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_"))
+
+
+def _openai_type(status: int) -> str:
+    return "server_error" if status >= 500 else OPENAI_TYPES.get(status, "invalid_request_error")

@@ -1,0 +1,12 @@
+"""The routes, one file a resource; each view reads as: check, one registry call, answer."""
+
+from collections.abc import Sequence
+
+from apiflask import APIBlueprint
+
+from api.routes import health, items, jobs, keys, models, workers
+
+
+def blueprints() -> Sequence[APIBlueprint]:
+    """Everything the application serves."""
+    return (jobs.routes, items.routes, models.routes, workers.routes, keys.routes, health.routes)

@@ -1,0 +1,63 @@
+"""Is the process alive, and can it serve? Open to everybody, told to nobody in detail."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from apiflask import APIBlueprint
+from flask import Response, jsonify
+from redis import Redis, RedisError
+
+from api.services import services
+
+routes = APIBlueprint("health", __name__, tag="Health")
+log = logging.getLogger(__name__)
+
+BROKER_TIMEOUT_S: Final = 0.5
+
+
+@routes.get("/livez")
+def live() -> Response:
+    """The process answers."""
+    return jsonify({"status": "ok"})
+
+
+@routes.get("/readyz")
+@routes.doc(responses={200: "Serves; `degraded` without the broker", 503: "No database"})
+def ready() -> Response:
+    """Whether requests can be served. Without the broker jobs are still accepted and start later: `degraded`."""
+    database, broker = _has_database(), _has_broker()
+    status = "unavailable" if not database else "ready" if broker else "degraded"
+    checks = {"database": _word(database), "broker": _word(broker)}
+    response = jsonify({"status": status, "checks": checks})
+    if not database:
+        response.status_code = 503
+        response.headers["Retry-After"] = "2"
+    return response
+
+
+def _has_database() -> bool:
+    try:
+        services().database.ping()
+    except Exception as error:  # whatever the reason, requests cannot be served
+        log.warning("the database does not answer: %s", type(error).__name__)
+        return False
+    return True
+
+
+def _has_broker() -> bool:
+    # The broker's address is written as Celery takes it; the client itself calls a socket's scheme `unix`.
+    url = services().settings.redis_url.replace("redis+socket://", "unix://", 1)
+    client = Redis.from_url(url, socket_timeout=BROKER_TIMEOUT_S, socket_connect_timeout=BROKER_TIMEOUT_S)
+    try:
+        return bool(client.ping())
+    except (RedisError, OSError) as error:
+        log.warning("the broker does not answer: %s", type(error).__name__)
+        return False
+    finally:
+        client.close()
+
+
+def _word(is_there: bool) -> str:
+    return "ok" if is_there else "unreachable"

@@ -1,0 +1,66 @@
+"""Items of a job: page by page while it runs, all at once when it has finished."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from apiflask import APIBlueprint
+from flask import Response
+from models.database import Database
+from models.jobs import get_job, list_items, stream_items
+from models.states import ItemStatus
+
+from api.auth import auth, principal
+from api.conditional import dump
+from api.errors import NotFinished
+from api.schemas.lists import ItemPage
+from api.schemas.pages import ItemCursor
+from api.services import services
+from api.streams import MEDIA_TYPE, stream
+from api.views import item_answer, page_of
+
+routes = APIBlueprint("items", __name__, tag="Jobs")
+
+
+@routes.get("/v1/jobs/<id:job_id>/items")
+@routes.auth_required(auth, roles=["jobs"])
+@routes.input(ItemCursor, location="query")
+@routes.output(ItemPage)
+def read_items(job_id: str, query_data: ItemCursor) -> ItemPage:
+    """List items in the order of their inputs; those that have finished carry their results."""
+    with services().database.session() as session:
+        page = list_items(
+            session,
+            principal().tenant_id,
+            job_id,
+            after=query_data.after,
+            limit=query_data.limit,
+            status=None if query_data.status is None else ItemStatus(query_data.status),
+        )
+    return page_of(ItemPage, [item_answer(view) for view in page.data], has_more=page.has_more)
+
+
+@routes.get("/v1/jobs/<id:job_id>/results")
+@routes.doc(
+    responses={
+        200: {"description": "One item a line", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}},
+        409: "Not finished",
+        503: "Too many streams",
+    }
+)
+@routes.auth_required(auth, roles=["jobs"])
+def read_results(job_id: str) -> Response:
+    """All items of a finished job as JSON Lines, in the order of their inputs."""
+    tenant_id, database = principal().tenant_id, services().database
+    with database.session() as session:
+        job = get_job(session, tenant_id, job_id)
+    if job.finished_at is None:
+        raise NotFinished(f"{job_id} has not finished; /items serves what there is so far", retry_after_s=1)
+    return stream(services().gate, lambda: _lines(database, tenant_id, job_id))
+
+
+@contextmanager
+def _lines(database: Database, tenant_id: str, job_id: str) -> Iterator[Iterable[bytes]]:
+    with database.session() as session:
+        yield (dump(item_answer(view)) for view in stream_items(session, tenant_id, job_id))

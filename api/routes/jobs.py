@@ -1,0 +1,155 @@
+"""Jobs: submit, list, wait for, cancel, erase."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from apiflask import APIBlueprint
+from flask import Response, url_for
+from models.cancel import cancel
+from models.jobs import delete_job, get_job, list_jobs
+from models.states import JobKind, JobStatus, Lane
+from models.submit import NewJob, submit
+
+from api import rules
+from api.auth import auth, principal
+from api.conditional import dump, has_condition, is_known, respond, tag
+from api.documentation import JOB_BODY
+from api.idempotency import fingerprint, key_of_request
+from api.schemas.answers import JobAnswer
+from api.schemas.lists import JobPage
+from api.schemas.pages import JobCursor, Wait
+from api.services import services
+from api.submissions import Submission, read_submission
+from api.views import job_answer, page_of
+from models import idempotency
+
+routes = APIBlueprint("jobs", __name__, tag="Jobs")
+
+MAX_WAIT_S: Final = 30.0
+RETRY_AFTER_S: Final = 1
+RETRY_AFTER_FULL_S: Final = 2
+
+
+@routes.post("/v1/jobs")
+@routes.doc(
+    responses={202: "Accepted", 404: "Unknown model", 413: "Too large", 422: "Idempotency-Key used before"},
+    extensions={"requestBody": JOB_BODY},
+)
+@routes.auth_required(auth, roles=["jobs"])
+@routes.output(JobAnswer, status_code=202)
+def create_job() -> Response:
+    """Submit a job.
+
+    A JSON object with up to 1,000 inputs, or JSON Lines: the job on the first line, then one input a line.
+    """
+    with read_submission() as given:
+        new = _new_job(given)
+        with services().database.session() as session:
+            written = submit(session, new, given.items)
+    services().bell.ring(new.model, new.lane)
+    headers = {"Location": url_for("jobs.read_job", job_id=written.job_id), "Retry-After": str(RETRY_AFTER_S)}
+    if not written.created:
+        headers["Idempotency-Replayed"] = "true"
+    return respond(_read(written.job_id), 202, headers)
+
+
+@routes.get("/v1/jobs")
+@routes.auth_required(auth, roles=["jobs"])
+@routes.input(JobCursor, location="query")
+@routes.output(JobPage)
+def read_jobs(query_data: JobCursor) -> JobPage:
+    """List jobs, newest first."""
+    with services().database.session() as session:
+        page = list_jobs(
+            session,
+            principal().tenant_id,
+            after=query_data.after,
+            limit=query_data.limit,
+            status=None if query_data.status is None else JobStatus(query_data.status),
+            kind=None if query_data.kind is None else JobKind(query_data.kind),
+            model=query_data.model,
+        )
+    return page_of(JobPage, [job_answer(view) for view in page.data], has_more=page.has_more)
+
+
+@routes.get("/v1/jobs/<id:job_id>")
+@routes.doc(responses={304: "Not modified"})
+@routes.auth_required(auth, roles=["jobs"])
+@routes.input(Wait, location="query")
+@routes.output(JobAnswer)
+def read_job(job_id: str, query_data: Wait) -> Response:
+    """Read a job, at once or when there is news.
+
+    With `wait`, answers when the job has finished, or with `If-None-Match` as soon as anything has changed, and after
+    that many seconds in any case. `Retry-After` says when to ask again about a job that has not finished.
+    """
+    retry_after_s = RETRY_AFTER_S
+    if query_data.wait == 0:
+        seen = _read(job_id)
+    else:
+        with services().gate.entered() as is_in:
+            wait_s = min(query_data.wait, MAX_WAIT_S) if is_in else 0.0
+            seen = services().watcher.until(job_id, lambda: _read(job_id), _is_news, wait_s)
+            retry_after_s = RETRY_AFTER_S if is_in else RETRY_AFTER_FULL_S
+    return respond(seen, headers={} if _is_finished(seen) else {"Retry-After": str(retry_after_s)})
+
+
+@routes.post("/v1/jobs/<id:job_id>/cancel")
+@routes.doc(responses={409: "Finished already", 422: "Idempotency-Key used before"})
+@routes.auth_required(auth, roles=["jobs"])
+@routes.output(JobAnswer)
+def cancel_job(job_id: str) -> Response:
+    """Cancel a job: nothing new starts, what runs stops within a second, finished items are kept."""
+    tenant_id, key = principal().tenant_id, key_of_request()
+    with services().database.session() as session:
+        seen = None
+        if key is not None:
+            seen = idempotency.remember(session, tenant_id, key, fingerprint(), job_id)
+        if seen is None:
+            cancel(session, tenant_id, job_id)
+    return respond(_read(job_id))
+
+
+@routes.delete("/v1/jobs/<id:job_id>")
+@routes.doc(responses={409: "Not finished"})
+@routes.auth_required(auth, roles=["jobs"])
+@routes.output({}, status_code=204)
+def erase_job(job_id: str) -> Response:
+    """Erase a finished job with its inputs and outputs."""
+    with services().database.session() as session:
+        delete_job(session, principal().tenant_id, job_id)
+    return Response(status=204)
+
+
+def _new_job(given: Submission) -> NewJob:
+    head = given.head
+    default = "interactive" if given.num_items == 1 else "bulk"
+    return NewJob(
+        tenant_id=principal().tenant_id,
+        kind=JobKind(head.kind),
+        model=head.model,
+        lane=Lane(head.priority or default),
+        parameters=rules.parameters(head, given.model),
+        decoding=head.decoding.model_dump(),
+        options=rules.options(head),
+        metadata=dict(head.metadata),
+        deadline_s=head.deadline_s,
+        webhook_url=head.webhook_url,
+        retry_of=None,
+        idempotency_key=key_of_request(),
+        fingerprint=given.fingerprint,
+    )
+
+
+def _read(job_id: str) -> JobAnswer:
+    with services().database.session() as session:
+        return job_answer(get_job(session, principal().tenant_id, job_id))
+
+
+def _is_news(seen: JobAnswer) -> bool:
+    return _is_finished(seen) or (has_condition() and not is_known(tag(dump(seen))))
+
+
+def _is_finished(seen: JobAnswer) -> bool:
+    return seen.finished_at is not None

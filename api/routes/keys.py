@@ -1,0 +1,73 @@
+"""API keys of the caller's tenant, with the admin scope."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from apiflask import APIBlueprint
+from flask import Response
+from models.keys import Scope, create_key, get_key, list_keys, revoke_key
+
+from api.auth import auth, principal
+from api.conditional import dump
+from api.errors import InvalidFields
+from api.idempotency import fingerprint, key_of_request
+from api.schemas.answers import KeyAnswer
+from api.schemas.lists import KeyPage
+from api.schemas.pages import Cursor
+from api.schemas.registrations import KeyRegistration
+from api.services import services
+from api.views import key_answer, page_of
+from models import idempotency
+
+routes = APIBlueprint("keys", __name__, tag="Keys")
+
+
+@routes.post("/v1/keys")
+@routes.doc(responses={422: "Idempotency-Key used before"})
+@routes.auth_required(auth, roles=["admin"])
+@routes.input(KeyRegistration)
+@routes.output(KeyAnswer, status_code=201)
+def create_api_key(json_data: KeyRegistration) -> Response:
+    """Make a key. Its `secret` is in this answer and nowhere else, not even in a repetition of the request."""
+    _check_expiry(json_data)
+    key, tenant_id = key_of_request(), principal().tenant_id
+    scopes = frozenset(Scope(scope) for scope in json_data.scopes)
+    with services().database.session() as session:
+        view, secret = create_key(session, tenant_id, json_data.name, scopes, json_data.expires_at)
+        answer = key_answer(view, secret)
+        if key is not None:
+            body = json_data.model_dump_json().encode()
+            first = idempotency.remember(session, tenant_id, key, fingerprint((body,)), view.id)
+            if first is not None:
+                session.rollback()  # the key just made never existed
+                answer = key_answer(get_key(session, tenant_id, first))
+    response = Response(dump(answer), 201, content_type="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@routes.get("/v1/keys")
+@routes.auth_required(auth, roles=["admin"])
+@routes.input(Cursor, location="query")
+@routes.output(KeyPage)
+def read_keys(query_data: Cursor) -> KeyPage:
+    """List keys, without their secrets."""
+    with services().database.session() as session:
+        page = list_keys(session, principal().tenant_id, after=query_data.after, limit=query_data.limit)
+    return page_of(KeyPage, [key_answer(view) for view in page.data], has_more=page.has_more)
+
+
+@routes.delete("/v1/keys/<id:key_id>")
+@routes.auth_required(auth, roles=["admin"])
+@routes.output({}, status_code=204)
+def delete_key(key_id: str) -> Response:
+    """Revoke a key: it opens nothing from now on."""
+    with services().database.session() as session:
+        revoke_key(session, principal().tenant_id, key_id)
+    return Response(status=204)
+
+
+def _check_expiry(given: KeyRegistration) -> None:
+    if given.expires_at is not None and given.expires_at <= datetime.now(UTC):
+        raise InvalidFields.of("expires_at", "lies in the past")

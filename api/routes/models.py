@@ -1,0 +1,92 @@
+"""Models: register (with the admin scope), list, read; the skip sets found for one."""
+
+from __future__ import annotations
+
+from apiflask import APIBlueprint
+from flask import Response, url_for
+from models.catalog import NewModel, add_model, get_model, list_models, list_skip_sets
+
+from api import sources
+from api.auth import auth, principal
+from api.conditional import respond
+from api.errors import InvalidFields
+from api.idempotency import fingerprint, key_of_request
+from api.schemas.answers import ModelAnswer
+from api.schemas.lists import ModelPage, SkipSetPage
+from api.schemas.pages import Cursor
+from api.schemas.registrations import ModelRegistration
+from api.services import services
+from api.views import model_answer, page_of, skip_set_answer
+from models import idempotency
+
+routes = APIBlueprint("models", __name__, tag="Models")
+
+
+@routes.post("/v1/models")
+@routes.doc(responses={409: "The name is taken", 422: "Idempotency-Key used before", 502: "The hub does not answer"})
+@routes.auth_required(auth, roles=["admin"])
+@routes.input(ModelRegistration)
+@routes.output(ModelAnswer, status_code=201)
+def create_model(json_data: ModelRegistration) -> Response:
+    """Register a model.
+
+    The source is inspected, never run: safetensors or GGUF, a causal language model, local paths below the configured
+    folders only.
+    """
+    key, tenant_id = key_of_request(), principal().tenant_id
+    new = _new_model(json_data)
+    with services().database.session() as session:
+        name = None
+        if key is not None:
+            body = json_data.model_dump_json().encode()
+            name = idempotency.remember(session, tenant_id, key, fingerprint((body,)), new.name)
+        view = add_model(session, new) if name is None else get_model(session, name)
+    headers = {"Location": url_for("models.read_model", name=view.name)}
+    return respond(model_answer(view), 201, headers if name is None else {**headers, "Idempotency-Replayed": "true"})
+
+
+@routes.get("/v1/models")
+@routes.auth_required(auth)
+@routes.input(Cursor, location="query")
+@routes.output(ModelPage)
+def read_models(query_data: Cursor) -> ModelPage:
+    """List models by name."""
+    with services().database.session() as session:
+        page = list_models(session, after=query_data.after, limit=query_data.limit)
+    return page_of(ModelPage, [model_answer(view) for view in page.data], has_more=page.has_more)
+
+
+@routes.get("/v1/models/<id:name>")
+@routes.auth_required(auth)
+@routes.output(ModelAnswer)
+def read_model(name: str) -> Response:
+    """Read a model."""
+    with services().database.session() as session:
+        return respond(model_answer(get_model(session, name)))
+
+
+@routes.get("/v1/models/<id:name>/skip-sets")
+@routes.auth_required(auth)
+@routes.output(SkipSetPage)
+def read_skip_sets(name: str) -> SkipSetPage:
+    """List the skip sets of a model, the active ones among them."""
+    with services().database.session() as session:
+        views = list_skip_sets(session, name)
+    return page_of(SkipSetPage, [skip_set_answer(view) for view in views], has_more=False)
+
+
+def _new_model(given: ModelRegistration) -> NewModel:
+    facts = sources.inspect(given.source, given.revision, services().settings.model_roots)
+    if given.context_length is not None and given.context_length > facts.context_length:
+        message = f"{given.context_length} is more than the {facts.context_length} of the source"
+        raise InvalidFields.of("context_length", message)
+    return NewModel(
+        name=given.name,
+        source=given.source,
+        revision=facts.revision,
+        dtype=given.dtype,
+        context_length=given.context_length or facts.context_length,
+        architecture=facts.architecture,
+        num_layers=facts.num_layers,
+        has_chat_template=facts.has_chat_template,
+    )

@@ -1,0 +1,82 @@
+"""Rules that a schema cannot say: what fits the model, what this version serves, what may not occur twice."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Final
+
+from models.catalog import ModelView
+
+from api.errors import Fault, InvalidFields, NotAvailable
+from api.schemas.inputs import AnyHead, AnyInput, GenerateInput, SummarizeHead
+
+DEFAULT_MAX_TOKENS: Final = 256
+DEFAULT_MAX_WORDS: Final = {"paragraph": 120, "bullets": 120, "headline": 15}
+TOKENS_PER_WORD: Final = 2  # generous: English prose needs about 1.4, other scripts more
+
+
+def check_head(head: AnyHead, model: ModelView) -> None:
+    """Raise InvalidFields or NotAvailable for a job that this model or version cannot run."""
+    if head.decoding.drafter == "cascade":
+        raise NotAvailable((Fault("decoding.drafter", "cascade is not available yet"),))
+    if head.webhook_url is not None:
+        raise NotAvailable((Fault("webhook_url", "webhooks are not available yet"),))
+    field = "parameters.max_tokens"
+    if isinstance(head, SummarizeHead) and head.parameters.max_tokens is None:
+        field = "max_words"
+    num_tokens = max_tokens(head, model)
+    if num_tokens >= model.context_length:
+        raise InvalidFields.of(
+            field, f"{num_tokens} tokens do not fit the context of {model.name}, which is {model.context_length}"
+        )
+
+
+def max_tokens(head: AnyHead, model: ModelView) -> int:
+    """What was asked for; else by the length of the summary; else 256, or half of a context that is shorter."""
+    if head.parameters.max_tokens is not None:
+        return head.parameters.max_tokens
+    if isinstance(head, SummarizeHead):
+        if head.max_words is not None:
+            return head.max_words * TOKENS_PER_WORD
+        return min(DEFAULT_MAX_WORDS[head.style] * TOKENS_PER_WORD, model.context_length // 2)
+    return min(DEFAULT_MAX_TOKENS, model.context_length // 2)
+
+
+def parameters(head: AnyHead, model: ModelView) -> dict[str, Any]:
+    """The parameters as they will be applied: a missing seed is drawn here."""
+    given = head.parameters
+    return {
+        "max_tokens": max_tokens(head, model),
+        "temperature": given.temperature,
+        "top_p": given.top_p,
+        "top_k": given.top_k,
+        "seed": secrets.randbits(63) if given.seed is None else given.seed,
+        "stop": given.stop,
+    }
+
+
+def options(head: AnyHead) -> dict[str, Any]:
+    """What only summaries have."""
+    if not isinstance(head, SummarizeHead):
+        return {}
+    return {"style": head.style, "max_words": head.max_words or DEFAULT_MAX_WORDS[head.style]}
+
+
+class InputRules:
+    """Checks the inputs of one job in their order."""
+
+    def __init__(self, model: ModelView) -> None:
+        self._model = model
+        self._seen: dict[str, int] = {}
+
+    def check(self, given: AnyInput, index: int, line: int | None = None) -> None:
+        """Raise InvalidFields; `line` for JSON Lines, where a field's path starts at the line's own object."""
+        prefix = f"inputs[{index}]." if line is None else ""
+        if isinstance(given, GenerateInput) and given.messages and not self._model.has_chat_template:
+            message = f"{self._model.name} has no chat template; send a prompt"
+            raise InvalidFields.of(f"{prefix}messages", message, line)
+        if given.custom_id is not None:
+            first = self._seen.setdefault(given.custom_id, index)
+            if first != index:
+                message = f"the same as that of input {first}"
+                raise InvalidFields.of(f"{prefix}custom_id", message, line)

@@ -1,0 +1,1 @@
+"""Pydantic schemas: what may come in (strict, nothing unknown) and what goes out."""

@@ -1,0 +1,139 @@
+"""What the service answers with: jobs, items, models, skip sets, workers and keys as clients see them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from api.schemas.fields import Answer, Moment
+from api.schemas.pages import Status
+
+
+class Counts(Answer):
+    """Items of a job by status."""
+
+    total: int
+    queued: int
+    running: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    expired: int
+
+
+class Queue(Answer):
+    """Items of other jobs that come first, and live workers of the model (0: nobody will take the job)."""
+
+    ahead: int
+    workers: int
+
+
+class Usage(Answer):
+    """Tokens, all passes of a summary included."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class JobAnswer(Answer):
+    """A job."""
+
+    id: str
+    object: Literal["job"] = "job"
+    kind: Literal["generate", "summarize", "search"]
+    model: str
+    status: Status
+    priority: str
+    counts: Counts
+    queue: Queue
+    usage: Usage
+    parameters: dict[str, Any] = Field(description="as applied: defaults filled in, the seed drawn")
+    decoding: dict[str, Any] = Field(description="asked for, and measured over the items that have finished")
+    created_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
+    cancel_requested_at: Moment | None
+    expires_at: Moment | None
+    metadata: dict[str, str]
+    error: dict[str, Any] | None
+    links: dict[str, str]
+
+
+class ItemAnswer(Answer):
+    """One input of a job and what became of it."""
+
+    object: Literal["item"] = "item"
+    index: int
+    custom_id: str | None
+    status: Status
+    output: str | None
+    finish_reason: str | None
+    usage: Usage | None
+    decoding: dict[str, Any] | None
+    attempts: int
+    error: dict[str, Any] | None
+
+
+class ModelAnswer(Answer):
+    """A registered model."""
+
+    id: str = Field(description="the name, which is what jobs refer to")
+    object: Literal["model"] = "model"
+    name: str
+    source: str
+    revision: str | None
+    dtype: str
+    context_length: int
+    architecture: str
+    num_layers: int
+    has_chat_template: bool
+    created_at: Moment
+
+
+class SkipSetAnswer(Answer):
+    """The sub-layers one device kind leaves out while drafting."""
+
+    id: str
+    object: Literal["skip_set"] = "skip_set"
+    attention: list[int]
+    mlp: list[int]
+    device_kind: str
+    dtype: str
+    batch_class: str
+    is_active: bool
+    created_at: Moment
+
+
+class WorkerAnswer(Answer):
+    """A device that decodes one model."""
+
+    id: str
+    object: Literal["worker"] = "worker"
+    name: str
+    host: str
+    pid: int
+    model: str
+    device: str
+    device_kind: str
+    dtype: str
+    rows: int
+    status: str
+    is_live: bool
+    started_at: Moment
+    last_seen_at: Moment
+
+
+class KeyAnswer(Answer):
+    """An API key; `secret` is shown once, in the answer that made it."""
+
+    id: str
+    object: Literal["api_key"] = "api_key"
+    name: str
+    prefix: str
+    scopes: list[str]
+    created_at: Moment
+    expires_at: Moment | None
+    revoked_at: Moment | None
+    last_used_at: Moment | None
+    secret: str | None = None

@@ -1,0 +1,58 @@
+"""Field types and the two base classes that every schema is made of."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+MODEL_NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+CURSOR: Final = r"^[A-Za-z0-9._-]{1,80}$"
+MAX_SEED: Final = 2**63 - 1
+
+
+class Body(BaseModel):
+    """A request body: nothing is converted, nothing unknown is accepted."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+
+
+class Query(BaseModel):
+    """A query string: everything is text, so numbers are converted; nothing unknown is accepted."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class Answer(BaseModel):
+    """A response body, built by this service from rows that are valid already."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL's text holds every character but this one."""
+    if "\0" in text:
+        raise ValueError("must not contain the character U+0000")
+    return text
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Stop = Annotated[
+    list[Annotated[Text, Field(min_length=1, max_length=256)]],
+    BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+    Field(max_length=16),
+]
+Moment = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
+ModelName = Annotated[str, Field(pattern=MODEL_NAME, examples=["smollm2-135m-instruct"])]
+Metadata = Annotated[
+    dict[Annotated[Text, Field(max_length=64)], Annotated[Text, Field(max_length=512)]], Field(max_length=16)
+]

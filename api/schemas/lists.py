@@ -1,0 +1,28 @@
+"""The pages, named: a generic class has no name that OpenAPI could print."""
+
+from api.schemas.answers import ItemAnswer, JobAnswer, KeyAnswer, ModelAnswer, SkipSetAnswer, WorkerAnswer
+from api.schemas.pages import Page
+
+
+class JobPage(Page[JobAnswer]):
+    """Jobs, newest first."""
+
+
+class ItemPage(Page[ItemAnswer]):
+    """Items by index."""
+
+
+class ModelPage(Page[ModelAnswer]):
+    """Models by name."""
+
+
+class SkipSetPage(Page[SkipSetAnswer]):
+    """Skip sets of one model."""
+
+
+class WorkerPage(Page[WorkerAnswer]):
+    """Workers."""
+
+
+class KeyPage(Page[KeyAnswer]):
+    """API keys."""

@@ -1,0 +1,53 @@
+"""Lists and their cursors."""
+
+from __future__ import annotations
+
+from typing import Generic, Literal, TypeVar
+
+from pydantic import Field
+
+from api.schemas.fields import CURSOR, MODEL_NAME, Answer, Query
+
+T = TypeVar("T", bound=Answer)
+
+
+class Page(Answer, Generic[T]):
+    """One page of a list; `last_id` is the `after` of the next."""
+
+    object: Literal["list"] = "list"
+    data: list[T]
+    has_more: bool
+    first_id: str | int | None
+    last_id: str | int | None
+
+
+class Cursor(Query):
+    """Where a page starts and how long it is."""
+
+    after: str | None = Field(None, pattern=CURSOR, description="the last id of the page before")
+    limit: int = Field(20, ge=1, le=100)
+
+
+Status = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
+
+
+class JobCursor(Cursor):
+    """Which jobs to list, newest first."""
+
+    status: Status | None = None
+    kind: Literal["generate", "summarize", "search"] | None = None
+    model: str | None = Field(None, pattern=MODEL_NAME)
+
+
+class ItemCursor(Query):
+    """Which items to list, by index."""
+
+    after: int | None = Field(None, ge=0, le=10_000_000, description="the last index of the page before")
+    limit: int = Field(100, ge=1, le=1000)
+    status: Status | None = None
+
+
+class Wait(Query):
+    """How long to wait for news of a job."""
+
+    wait: float = Field(0, ge=0, le=3600, description="seconds; more than 30 counts as 30")

@@ -1,0 +1,33 @@
+"""What a request may use, made once per application and reached through the application it belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from flask import current_app
+from models.database import Database
+
+from api.gate import Gate
+from api.settings import Settings
+from api.watch import Watcher
+from workers.queues import Bell
+
+EXTENSION: Final = "skim"
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The open database, the bell, and what long polls and streams share."""
+
+    settings: Settings
+    database: Database
+    bell: Bell
+    watcher: Watcher
+    gate: Gate
+
+
+def services() -> Services:
+    """Those of the application that serves this request."""
+    found: Services = current_app.extensions[EXTENSION]
+    return found

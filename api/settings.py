@@ -1,0 +1,90 @@
+"""The only module of the service that reads the environment, once, at start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict
+
+from api.errors import BadSetting
+
+MEBIBYTE = 1024 * 1024
+
+
+class ServerSettings(TypedDict):
+    """What `deploy/gunicorn.conf.py` needs: address, processes, request threads of each."""
+
+    bind: str
+    num_workers: int
+    num_threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one API process runs with. Sizes are bytes, times are seconds."""
+
+    database_url: str = field(repr=False)  # holds a password
+    redis_url: str = field(repr=False)
+    model_roots: tuple[Path, ...] = ()
+    max_body_bytes: int = 16 * MEBIBYTE
+    max_stream_bytes: int = 200 * MEBIBYTE
+    max_inputs: int = 10_000
+    bind: str = "127.0.0.1:8000"
+    num_workers: int = 1
+    num_threads: int = 32
+    start_wait_s: float = 30.0
+
+    @property
+    def num_waiters(self) -> int:
+        """How many long polls and streams one process serves at once: half its request threads."""
+        return max(1, self.num_threads // 2)
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
+        """Read and check the environment; `BadSetting` names the variable at fault."""
+        return cls(
+            database_url=_required(env, "SKIM_DATABASE_URL"),
+            redis_url=_required(env, "SKIM_REDIS_URL"),
+            model_roots=_roots(env),
+            max_body_bytes=_number(env, "SKIM_MAX_BODY_MB", 16) * MEBIBYTE,
+            max_stream_bytes=_number(env, "SKIM_MAX_STREAM_MB", 200) * MEBIBYTE,
+            max_inputs=_number(env, "SKIM_MAX_INPUTS", 10_000),
+            start_wait_s=float(_number(env, "SKIM_START_WAIT_S", 30)),
+            **server_settings(env),
+        )
+
+
+def server_settings(env: Mapping[str, str] = os.environ) -> ServerSettings:
+    """The part the WSGI server needs before any application is loaded."""
+    return ServerSettings(
+        bind=env.get("SKIM_API_BIND") or "127.0.0.1:8000",
+        num_workers=_number(env, "SKIM_API_WORKERS", 1),
+        num_threads=_number(env, "SKIM_API_THREADS", 32),
+    )
+
+
+def _required(env: Mapping[str, str], name: str) -> str:
+    value = env.get(name, "").strip()
+    if not value:
+        raise BadSetting(name, "is not set")
+    return value
+
+
+def _number(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) < 1:
+        raise BadSetting(name, f"must be a whole number of at least 1, not {text!r}")
+    return int(text)
+
+
+def _roots(env: Mapping[str, str]) -> tuple[Path, ...]:
+    """Folders that local model sources must lie in: `SKIM_MODEL_ROOTS`, else `SKIM_HOME/models`."""
+    text = env.get("SKIM_MODEL_ROOTS", "").strip()
+    if not text:
+        home = env.get("SKIM_HOME", "").strip()
+        return (Path(home).resolve() / "models",) if home else ()
+    return tuple(Path(part).resolve() for part in text.split(os.pathsep) if part)

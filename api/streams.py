@@ -1,0 +1,42 @@
+"""JSON Lines answers of any length in constant memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import Final
+
+from flask import Response
+
+from api.errors import Busy
+from api.gate import Gate
+
+CHUNK_BYTES: Final = 64 * 1024
+RETRY_S: Final = 2
+MEDIA_TYPE: Final = "application/x-ndjson"
+
+
+def stream(gate: Gate, lines: Callable[[], AbstractContextManager[Iterable[bytes]]]) -> Response:
+    """Answer with the lines; `lines` is opened when the first byte is asked for and closed with the response.
+
+    Raises:
+        Busy: half of the request threads are in long polls and streams already.
+    """
+    if not gate.try_enter():
+        raise Busy("too many long requests at once", retry_after_s=RETRY_S)
+    response = Response(_chunks(lines), content_type=MEDIA_TYPE)
+    response.call_on_close(gate.leave)
+    return response
+
+
+def _chunks(lines: Callable[[], AbstractContextManager[Iterable[bytes]]]) -> Iterator[bytes]:
+    """Whole lines, many to a write: one write a line would cost more than making the line."""
+    with lines() as opened:
+        chunk = bytearray()
+        for line in opened:
+            chunk += line
+            chunk += b"\n"
+            if len(chunk) >= CHUNK_BYTES:
+                yield bytes(chunk)
+                chunk.clear()
+        yield bytes(chunk)

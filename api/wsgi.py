@@ -1,0 +1,24 @@
+"""What a WSGI server loads: `gunicorn -c deploy/gunicorn.conf.py api.wsgi:app`.
+
+Waits a bounded time for the database and ends with one clear line, never a trace, when it does not come.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from api.app import create_app
+from api.errors import BadSetting
+from api.services import EXTENSION
+from api.settings import Settings
+from api.start import refuse, wait_for_database
+
+logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+
+try:
+    settings = Settings.from_env()
+except BadSetting as error:
+    refuse(str(error))
+
+app = create_app(settings)
+wait_for_database(app.extensions[EXTENSION].database, settings)
