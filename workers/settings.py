@@ -14,7 +14,7 @@ REDIS_URL = "redis://127.0.0.1:6379/0"
 class WorkerSettings:
     """Everything that can be set from outside. Times in seconds.
 
-    The last three are how the supervisor tells its nodes where they belong; nobody sets them by hand.
+    The last four are how the supervisor tells its nodes where they belong; nobody sets them by hand.
     """
 
     database_url: str
@@ -30,9 +30,11 @@ class WorkerSettings:
     bulk_threads: int
     interactive_threads: int
     log_level: str
+    runtime: Path | None
     engine_socket: Path | None = None
     model: str | None = None
     worker_id: str | None = None
+    supervisor_pid: int | None = None
 
     def __post_init__(self) -> None:
         if self.heartbeat_s * 2 > self.lease_s:
@@ -61,10 +63,18 @@ class WorkerSettings:
             bulk_threads=_count(env, "SKIM_BULK_THREADS", 4),
             interactive_threads=_count(env, "SKIM_INTERACTIVE_THREADS", 32),
             log_level=env.get("SKIM_LOG_LEVEL", "info"),
+            runtime=_runtime(env),
             engine_socket=Path(env["SKIM_ENGINE_SOCKET"]) if env.get("SKIM_ENGINE_SOCKET") else None,
             model=env.get("SKIM_NODE_MODEL"),
             worker_id=env.get("SKIM_NODE_WORKER"),
+            supervisor_pid=int(env["SKIM_SUPERVISOR_PID"]) if env.get("SKIM_SUPERVISOR_PID") else None,
         )
+
+
+def _runtime(env: Mapping[str, str]) -> Path | None:
+    """Where sockets go: the user's own folder, unless its name leaves too little of a socket's hundred bytes."""
+    folder = env.get("XDG_RUNTIME_DIR", "")
+    return Path(folder) if folder and len(folder) < 60 and os.access(folder, os.W_OK) else None
 
 
 def _number(env: Mapping[str, str], name: str, default: float) -> float:

@@ -1,7 +1,7 @@
-"""What a publisher needs: queue names, the configured broker and the bell. The API imports nothing else of `workers`."""
+"""What a publisher needs: queue names, the configured broker, the bell. The API imports nothing else of `workers`."""
 
 from workers.queues.bell import Bell
 from workers.queues.broker import connect
-from workers.queues.names import CONTROL, RING_TASK, SHARD_TASK, SWEEP_TASK, queue_of
+from workers.queues.names import CONTROL, SHARD_TASK, SWEEP_TASK, queue_of
 
-__all__ = ["CONTROL", "RING_TASK", "SHARD_TASK", "SWEEP_TASK", "Bell", "connect", "queue_of"]
+__all__ = ["CONTROL", "SHARD_TASK", "SWEEP_TASK", "Bell", "connect", "queue_of"]

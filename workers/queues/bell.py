@@ -1,7 +1,7 @@
 """The bell: asks, off the caller's thread, that waiting shards be published.
 
-Bounded and dropping: `ring` only notes (model, lane) and returns, so a request never waits for Redis. What is dropped or
-cannot be published is rung again by the sweep. Which shards are published is decided by `models.ring`.
+Bounded and dropping: `ring` only notes (model, lane) and returns, so a request never waits for Redis. What is dropped
+or cannot be published is rung again by the sweep. Which shards are published is decided by `models.ring`.
 """
 
 import threading
@@ -83,9 +83,7 @@ class Bell:
             model, lane = waiting
             try:
                 self._top_up(model, lane)
-            except (
-                Exception
-            ) as error:  # whatever broker or registry throw, the thread lives and the sweep rings again
+            except Exception as error:  # whatever broker or registry throw, the thread lives and the sweep rings again
                 log.warning("ring failed", model=model, lane=lane.value, reason=type(error).__name__)
 
     def _next(self) -> tuple[str, Lane] | None:

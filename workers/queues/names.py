@@ -15,7 +15,6 @@ CONTROL = Queue("control", routing_key="control")
 
 SHARD_TASK = "generate.shard"
 SWEEP_TASK = "control.sweep"
-RING_TASK = "control.ring"
 
 
 def queue_of(model: str, lane: Lane, device_kind: str | None = None) -> Queue:

@@ -1,0 +1,73 @@
+"""Whether a device exists and how to pin a process to it. Asks the driver, not torch."""
+
+import ctypes
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from workers.errors import DeviceMissing
+
+_NAME = re.compile(r"cpu|cuda:(\d{1,3})")
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """`cpu` or the `index`-th CUDA device this process may see."""
+
+    name: str
+    index: int | None
+
+    @property
+    def kind(self) -> str:
+        return "cpu" if self.index is None else "cuda"
+
+    @classmethod
+    def find(cls, name: str) -> "Device":
+        """The device of that name.
+
+        Raises:
+            DeviceMissing: it does not exist here; the message says what does.
+        """
+        match = _NAME.fullmatch("cuda:0" if name == "cuda" else name)
+        if match is None:
+            raise DeviceMissing(f"no such device: {name!r}; write cpu, cuda:0, cuda:1, ...")
+        if match[1] is None:
+            return cls("cpu", None)
+        count = count_cuda()
+        if int(match[1]) >= count:
+            found = f"{count} CUDA device{'s' if count > 1 else ''}" if count else "no CUDA device"
+            raise DeviceMissing(f"device {match[0]} does not exist: this machine shows {found}")
+        return cls(match[0], int(match[1]))
+
+    def environment(self, threads: int, env: Mapping[str, str] = os.environ) -> dict[str, str]:
+        """What the engine's environment must say before torch is imported there: its one device, its threads."""
+        count = str(threads)
+        pinned = {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "TOKENIZERS_PARALLELISM": "false"}
+        if self.index is None:
+            return {**pinned, "CUDA_VISIBLE_DEVICES": ""}
+        seen = [one for one in env.get("CUDA_VISIBLE_DEVICES", "").split(",") if one]
+        chosen = seen[self.index] if seen else str(self.index)
+        return {**pinned, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": chosen}
+
+
+def count_cuda() -> int:
+    """How many CUDA devices the driver shows to this process."""
+    # The driver must count in the order in which the engine will.
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def count_cores() -> int:
+    """Cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        return os.cpu_count() or 1

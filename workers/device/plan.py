@@ -1,0 +1,79 @@
+"""What a device runs: the command lines and environments of its engine and its two nodes."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.catalog import ModelView
+from models.states import Lane
+
+from workers.device.hardware import Device, count_cores
+from workers.queues import queue_of
+from workers.settings import WorkerSettings
+
+ENGINE = (sys.executable, "-m", "workers.serve")
+CUDA_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything decided before the first process starts. `engine` is the command that serves the socket."""
+
+    worker_id: str
+    name: str
+    model: ModelView
+    device: Device
+    rows: int
+    threads: int | None
+    socket: Path
+    settings: WorkerSettings
+    engine: Sequence[str] = ENGINE
+
+    @property
+    def num_threads(self) -> int:
+        """Threads of the engine: the cores, shared by the engines of this machine where they compute on them."""
+        if self.threads is not None:
+            return self.threads
+        if self.device.kind == "cuda":
+            return min(CUDA_THREADS, count_cores())
+        return max(1, count_cores() // self.settings.cpu_engines)
+
+    def engine_command(self) -> list[str]:
+        options = {
+            "--socket": str(self.socket),
+            "--source": self.model.source,
+            "--revision": self.model.revision or "",
+            "--dtype": self.model.dtype,
+            "--device": self.device.name if self.device.index is None else "cuda:0",  # the only one it sees
+            "--rows": str(self.rows),
+            "--length": str(self.model.context_length),
+            "--threads": str(self.num_threads),
+            "--home": str(self.settings.home),
+            "--parent": str(os.getpid()),
+            "--log-level": self.settings.log_level,
+        }
+        return [*self.engine, *(word for option in options.items() for word in option)]
+
+    def engine_environment(self) -> dict[str, str]:
+        return {**os.environ, **self.device.environment(self.num_threads)}
+
+    def node_command(self, lane: Lane) -> list[str]:
+        threads = self.settings.interactive_threads if lane is Lane.INTERACTIVE else self.settings.bulk_threads
+        options = ["--pool", "threads", "--concurrency", str(threads), "--include", "workers.shards"]
+        options += ["--queues", queue_of(self.model.name, lane).name]
+        options += ["--hostname", f"{lane.value}.{self.name}@%h", "--without-gossip", "--without-mingle"]
+        options += ["--loglevel", self.settings.log_level]
+        return [sys.executable, "-m", "celery", "--app", "workers.app", "--quiet", "worker", *options]
+
+    def node_environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "SKIM_ENGINE_SOCKET": str(self.socket),
+            "SKIM_NODE_MODEL": self.model.name,
+            "SKIM_NODE_WORKER": self.worker_id,
+            "SKIM_SUPERVISOR_PID": str(os.getpid()),
+            "OMP_NUM_THREADS": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+        }

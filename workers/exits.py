@@ -1,0 +1,13 @@
+"""Exit statuses of the worker's processes, as scripts and service managers may rely on (numbers of sysexits.h)."""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Why a process ended."""
+
+    OK = 0
+    USAGE = 64  # wrong arguments
+    UNAVAILABLE = 69  # the registry does not answer
+    SOFTWARE = 70  # a fault of ours; starting again may help
+    CONFIG = 78  # no such device or model, or weights that cannot be loaded: starting again will not help

@@ -1,0 +1,62 @@
+"""What a node writes about one shard, each write fenced by its epoch and repeated while the database is away."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import structlog
+from models.claim import Claim
+from models.database import Database
+from models.finish import finish, release
+from models.record import ItemResult, admit, record
+from models.ring import ShardRef
+from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError
+from sqlalchemy.orm import Session
+
+log = structlog.get_logger(__name__)
+
+Result = TypeVar("Result")
+
+RETRY_S = 0.5
+PATIENCE_S = 30.0  # far beyond a lease: by then the sweep has given the shard to somebody else
+
+
+class Ledger:
+    """The registry, seen from one claimed shard. Every method raises LeaseLost when the shard is another's by now."""
+
+    def __init__(self, database: Database, claim: Claim) -> None:
+        self._database = database
+        self._ref = ShardRef(claim.job_id, claim.number)
+        self._epoch = claim.epoch
+
+    def note(self, admitted: Sequence[int], results: Sequence[ItemResult]) -> None:
+        """Write admissions, then results. Safe to repeat: what is terminal already counts as written."""
+
+        def write(session: Session) -> None:
+            if admitted:
+                admit(session, self._ref, self._epoch, admitted)
+            if results:
+                record(session, self._ref, self._epoch, results)
+
+        if admitted or results:
+            self._persist(write)
+
+    def finish(self) -> bool:
+        """End the shard, and its job if this was the last; True when the job ended."""
+        return self._persist(lambda session: finish(session, self._ref, self._epoch))
+
+    def release(self, *, is_lost: bool) -> None:
+        """Give the shard back. `is_lost`: the engine died under it, so what it had admitted is suspect."""
+        self._persist(lambda session: release(session, self._ref, self._epoch, lost=is_lost))
+
+    def _persist(self, write: Callable[[Session], Result]) -> Result:
+        give_up_at = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                with self._database.session() as session:
+                    return write(session)
+            except (InterfaceError, OperationalError, TimeoutError) as error:
+                if time.monotonic() > give_up_at:
+                    raise
+                log.warning("registry unreachable, trying again", reason=type(error).__name__)
+                time.sleep(RETRY_S)

@@ -1,0 +1,107 @@
+"""What one node process holds besides Celery: registry, engine link, heart, bell, tokenizer.
+
+Built when the node starts and handed to its tasks by the application object.
+"""
+
+import threading
+import time
+from pathlib import Path
+
+import structlog
+from celery import Celery
+from celery.signals import worker_init, worker_shutdown, worker_shutting_down
+from models.database import connect
+
+from workers.device.tether import die_with
+from workers.errors import ConfigurationError
+from workers.lease import Heart
+from workers.queues import Bell
+from workers.settings import WorkerSettings
+from workers.text import Text
+from workers.wire import Hello, Link
+
+log = structlog.get_logger(__name__)
+
+POOL_SIZE = 8
+READY_POLL_S = 0.3
+
+
+class Node:
+    """The parts, shared by all threads of the process.
+
+    Raises:
+        ConfigurationError: the process was not started by a device's supervisor.
+    """
+
+    def __init__(self, settings: WorkerSettings, app: Celery) -> None:
+        if not (settings.engine_socket and settings.model and settings.worker_id and settings.supervisor_pid):
+            raise ConfigurationError("a node is started by `python -m workers.device`, not by hand")
+        die_with(settings.supervisor_pid)
+        self.settings = settings
+        self.model = settings.model
+        self.worker_id = settings.worker_id
+        self.database = connect(
+            settings.database_url, pool_size=POOL_SIZE, application_name=f"skim-node {settings.worker_id}"
+        )
+        self.link = Link(settings.engine_socket)
+        self.bell = Bell(self.database, app)
+        self.heart = Heart(
+            self.database,
+            lease_s=settings.lease_s,
+            beat_s=settings.heartbeat_s,
+            is_alive=lambda: self.link.stalled_s() < settings.stall_s,
+        )
+        self._stop_at: float | None = None
+        self._texts: dict[str, Text] = {}
+        self._loading = threading.Lock()
+
+    @property
+    def stop_at(self) -> float | None:
+        """When everything must be given back (monotonic clock), once the node has been told to stop."""
+        return self._stop_at
+
+    def engine(self) -> Hello | None:
+        """Wait until the engine is ready; None when the node stops before that."""
+        while self._stop_at is None:
+            hello = self.link.wait(READY_POLL_S)
+            if hello is not None:
+                return hello
+        return None
+
+    def text(self, folder: str) -> Text:
+        """The tokenizer of a prepared folder, loaded once."""
+        with self._loading:
+            if folder not in self._texts:
+                self._texts[folder] = Text(Path(folder))
+            return self._texts[folder]
+
+    def stop(self) -> None:
+        """Begin to stop. Called by a signal handler, so it takes no lock."""
+        if self._stop_at is None:
+            self._stop_at = time.monotonic() + self.settings.grace_s
+
+    def close(self) -> None:
+        self.heart.close()
+        self.link.close()
+        self.bell.close()
+        self.database.close()
+
+
+def attach(app: Celery, settings: WorkerSettings) -> None:
+    """Give the application a `node` when its worker starts, and stop it with the worker."""
+
+    def open_node(**_: object) -> None:
+        try:
+            app.node = Node(settings, app)
+        except ConfigurationError as error:
+            raise SystemExit(str(error)) from None
+
+    def stop_node(**_: object) -> None:
+        app.node.stop()
+
+    def close_node(**_: object) -> None:
+        app.node.close()
+
+    worker_init.connect(open_node, weak=False)
+    worker_shutting_down.connect(stop_node, weak=False)
+    worker_shutdown.connect(close_node, weak=False)

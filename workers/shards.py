@@ -1,0 +1,62 @@
+"""The task of the device's nodes: claim a shard, carry it through the engine, finish it or give it back."""
+
+import structlog
+from models.claim import Claim, claim
+from models.errors import LeaseLost
+from structlog.contextvars import bound_contextvars
+
+from workers.app import app, settings
+from workers.carrier import Carrier, Outcome
+from workers.item import workshop
+from workers.ledger import Ledger
+from workers.node import Node, attach
+from workers.queues import SHARD_TASK
+from workers.wire import Hello
+
+log = structlog.get_logger(__name__)
+
+attach(app, settings)
+
+
+@app.task(name=SHARD_TASK)
+def generate_shard(job_id: str, number: int) -> None:
+    """Answer a doorbell. Late, doubled and stale ones find nothing to claim."""
+    node: Node = app.node
+    hello = node.engine()
+    if hello is None:
+        return
+    with bound_contextvars(job=job_id, shard=number):
+        with node.database.session() as session:
+            claimed = claim(session, job_id, number, node.worker_id, lease_s=node.settings.lease_s)
+        if claimed is None:
+            return
+        with bound_contextvars(epoch=claimed.epoch):
+            node.bell.ring(claimed.model, claimed.lane)
+            _carry(node, hello, claimed)
+            node.bell.ring(claimed.model, claimed.lane)
+
+
+def _carry(node: Node, hello: Hello, claimed: Claim) -> None:
+    ledger = Ledger(node.database, claimed)
+    if claimed.model != node.model:
+        log.error("a doorbell of another model", model=claimed.model)
+        ledger.release(is_lost=False)
+        return
+    text = node.text(hello.folder)
+    carrier = Carrier(claimed, node.link, ledger, text, lambda: node.stop_at)
+    node.heart.hold(claimed, carrier.hear)
+    try:
+        outcome = carrier.run(workshop(claimed, text, hello.context_length))
+        _settle(ledger, outcome)
+        log.info("shard carried", items=len(claimed.items), outcome=outcome.value)
+    except LeaseLost:
+        log.warning("lease lost; nothing written")
+    finally:
+        node.heart.drop(claimed)
+
+
+def _settle(ledger: Ledger, outcome: Outcome) -> None:
+    if outcome is Outcome.FINISH:
+        ledger.finish()
+    elif outcome is not Outcome.ABANDON:
+        ledger.release(is_lost=outcome is Outcome.LOST)

@@ -1,0 +1,157 @@
+"""The engine's end of the socket: takes requests between rounds, steps the decoder, sends what came of it.
+
+One thread does it all: a second busy thread would take the interpreter lock from every tensor operation. While nothing
+is in flight it sleeps in `select`. What it decodes with is a `Decoder`; it knows no torch.
+"""
+
+import selectors
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from engine.errors import BadRequest
+from engine.request import Admitted, Event, Failed, Request
+from workers.errors import FrameError
+from workers.wire.connection import Connection
+from workers.wire.frames import Frame
+from workers.wire.messages import Hello, Pulse, event_frame, hello_frame, parse_submit, pulse_frame
+
+log = structlog.get_logger(__name__)
+
+PULSE_S = 1.0
+
+
+class Decoder(Protocol):
+    """What the server steps: the engine, or in tests something faster."""
+
+    def submit(self, request: Request) -> None: ...
+
+    def cancel(self, request_id: str, /) -> Sequence[Event]: ...
+
+    def admit(self) -> Sequence[Event]: ...
+
+    def step(self) -> Sequence[Event]: ...
+
+    @property
+    def is_idle(self) -> bool: ...
+
+    @property
+    def num_steps(self) -> int: ...
+
+
+class Server:
+    """Serves `decoder` on the unix socket `path` (in a folder that only its owner may enter)."""
+
+    def __init__(self, decoder: Decoder, hello: Hello, path: Path) -> None:
+        self._decoder = decoder
+        self._hello = hello
+        self._owners: dict[str, tuple[Connection, str]] = {}  # engine's request id: who asked, under which id
+        self._admitted: set[str] = set()
+        self._connections: dict[int, Connection] = {}
+        self._num_accepted = 0
+        self._pulse_at = 0.0
+        self._is_stopping = False
+        self._selector = selectors.DefaultSelector()
+        self._listener = _listen(path)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+
+    def stop(self) -> None:
+        """End as soon as nobody is connected. Safe in a signal handler."""
+        self._is_stopping = True
+
+    def run(self) -> None:
+        """Serve until stopped. Whatever the decoder raises ends it: the process is to be started anew."""
+        while not (self._is_stopping and not self._connections):
+            self._exchange(0 if not self._decoder.is_idle else PULSE_S / 4)
+            if not self._decoder.is_idle:
+                self._report(self._decoder.admit())  # told before the first pass: it may be the last one
+                self._report(self._decoder.step())
+            self._beat()
+
+    def _exchange(self, timeout_s: float) -> None:
+        for key, mask in self._selector.select(timeout_s):
+            if key.fileobj is self._listener:
+                self._accept()
+            else:
+                connection: Connection = key.data
+                if mask & selectors.EVENT_WRITE:
+                    connection.flush()
+                if mask & selectors.EVENT_READ:
+                    self._receive(connection)
+        for connection in list(self._connections.values()):
+            if connection.is_over:
+                self._drop(connection)
+
+    def _accept(self) -> None:
+        accepted, _ = self._listener.accept()
+        self._num_accepted += 1
+        connection = Connection(accepted, self._num_accepted, self._selector)
+        self._connections[connection.number] = connection
+        connection.send(hello_frame(self._hello))
+
+    def _receive(self, connection: Connection) -> None:
+        try:
+            for frame in connection.receive():
+                self._obey(connection, frame)
+        except FrameError as error:
+            log.error("a client sent nonsense", reason=str(error))
+            connection.is_over = True
+
+    def _obey(self, connection: Connection, frame: Frame) -> None:
+        key = f"{connection.number}/{frame.get('id')}"
+        match frame.get("type"):
+            case "submit":
+                self._submit(connection, key, frame)
+            case "cancel" if key in self._owners:
+                self._report(self._decoder.cancel(key))
+            case "cancel":
+                pass  # it ended while the cancellation was on its way
+            case kind:
+                raise FrameError(f"an unknown frame: {kind!r}")
+
+    def _submit(self, connection: Connection, key: str, frame: Frame) -> None:
+        try:
+            self._owners[key] = connection, str(frame.get("id"))
+            self._decoder.submit(parse_submit({**frame, "id": key}))
+        except BadRequest as error:
+            self._report([Failed(key, error.code, str(error))])
+
+    def _report(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, Admitted):
+                self._admitted.add(event.id)
+                owner = self._owners.get(event.id)
+            else:
+                self._admitted.discard(event.id)
+                owner = self._owners.pop(event.id, None)
+            if owner is not None and not owner[0].is_over:
+                connection, request_id = owner
+                connection.send({**event_frame(event), "id": request_id})
+
+    def _beat(self) -> None:
+        if time.monotonic() - self._pulse_at < PULSE_S:
+            return
+        self._pulse_at = time.monotonic()
+        rows = len(self._admitted)
+        pulse = Pulse(steps=self._decoder.num_steps, rows=rows, waiting=len(self._owners) - rows)
+        for connection in self._connections.values():
+            connection.send(pulse_frame(pulse))
+
+    def _drop(self, connection: Connection) -> None:
+        del self._connections[connection.number]
+        connection.close()
+        for key in [key for key, (owner, _) in self._owners.items() if owner is connection]:
+            self._report(self._decoder.cancel(key))
+
+
+def _listen(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    listener.listen(16)
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,98 @@
+"""What an item asks of the engine: passes, some of which come only after others have ended.
+
+`Work` is what a shard drives, one object per item. It knows tokens and texts, no sockets, leases or registry.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from engine.request import FinishReason
+from workers.errors import TextError
+from workers.text import Text, Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One sequence to decode for an item; `number` counts the item's passes and keys their seeds."""
+
+    number: int
+    prompt: Tokens
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a pass, and in the end an item, has to say."""
+
+    text: str
+    finish_reason: FinishReason
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long texts may get, in tokens: prompt and output together, and output alone."""
+
+    context: int
+    max_tokens: int
+
+
+class Work(Protocol):
+    """An item being worked on."""
+
+    @property
+    def result(self) -> Output | None:
+        """The item's output, once no pass is left to do."""
+        ...
+
+    def begin(self) -> Sequence[Pass]:
+        """The first passes.
+
+        Raises:
+            TextError: the item can never run.
+        """
+        ...
+
+    def take(self, number: int, output: Output) -> Sequence[Pass]:
+        """Note what a pass gave; returns the passes that it made possible.
+
+        Raises:
+            TextError: the item cannot go on.
+        """
+        ...
+
+
+class Generation:
+    """A prompt or a conversation, continued in one pass."""
+
+    def __init__(self, item: Mapping[str, Any], text: Text, limits: Limits) -> None:
+        self._item = item
+        self._text = text
+        self._limits = limits
+        self.result: Output | None = None
+
+    def begin(self) -> Sequence[Pass]:
+        messages = self._item.get("messages")
+        prompt = self._text.prompt(self._item["prompt"]) if messages is None else self._text.chat(messages)
+        check_fit(len(prompt), self._limits)
+        return [Pass(0, prompt, self._limits.max_tokens)]
+
+    def take(self, number: int, output: Output) -> Sequence[Pass]:
+        self.result = output
+        return []
+
+
+def check_fit(num_prompt: int, limits: Limits) -> None:
+    """Make sure that a prompt and its output fit the context.
+
+    Raises:
+        TextError: they do not, or there is no prompt; the message names the numbers.
+    """
+    if num_prompt == 0:
+        raise TextError("the prompt has no tokens", code="empty_prompt")
+    if num_prompt + limits.max_tokens > limits.context:
+        raise TextError(
+            f"{num_prompt} prompt tokens and max_tokens {limits.max_tokens}"
+            f" exceed the context of {limits.context} tokens",
+            code="context_length_exceeded",
+        )
