@@ -1,0 +1,77 @@
+"""The connection to PostgreSQL: sessions that commit or roll back as a whole, and LISTEN."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import URL, Engine, create_engine, make_url, text
+from sqlalchemy.orm import Session, sessionmaker
+
+CONNECT_TIMEOUT_S = 5
+LISTEN_TIMEOUT_S = 1.0
+
+
+class Database:
+    """A pool of connections. Opens none before it is used; safe to share between threads, not across a fork."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._sessions = sessionmaker(engine, expire_on_commit=False)
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """One transaction: committed at the end, rolled back by an exception."""
+        with self._sessions() as session, session.begin():
+            yield session
+
+    def ping(self) -> None:
+        """Return once the server has answered. Raises sqlalchemy.exc.OperationalError when it does not."""
+        with self.engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def listen(self, channel: str, *, timeout_s: float = LISTEN_TIMEOUT_S) -> Iterator[str | None]:
+        """Payloads notified on a channel, and None every `timeout_s` seconds. Closing the generator disconnects.
+
+        Uses a connection of its own. Raises psycopg.OperationalError when it cannot be had or breaks.
+        """
+        arguments, options = self.engine.dialect.create_connect_args(self.engine.url)
+        with psycopg.connect(*arguments, **options, autocommit=True) as connection:
+            connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+            while True:
+                for notification in connection.notifies(timeout=timeout_s):
+                    yield notification.payload
+                yield None
+
+    def close(self) -> None:
+        """Close every pooled connection that is not in use."""
+        self.engine.dispose()
+
+
+def connect(
+    url: str, *, pool_size: int = 5, application_name: str = "skim", statement_timeout_ms: int | None = None
+) -> Database:
+    """A database from `postgresql://...` or `postgresql+psycopg://...`. Connects lazily.
+
+    `pool_size` bounds the connections, with half as many more for moments; a wait for one is limited to 10 s.
+    """
+    settings = {} if statement_timeout_ms is None else {"statement_timeout": str(statement_timeout_ms)}
+    engine = create_engine(
+        driver_url(url),
+        pool_size=pool_size,
+        max_overflow=max(1, pool_size // 2),
+        pool_timeout=10,
+        pool_pre_ping=True,  # a restarted server costs nobody a request
+        isolation_level="READ COMMITTED",  # row locks re-read what they waited for; the verbs count on it
+        connect_args={
+            "application_name": application_name,
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+        },
+    )
+    return Database(engine)
+
+
+def driver_url(url: str) -> URL:
+    """The address with psycopg named as the driver, whichever PostgreSQL scheme it came with."""
+    return make_url(url.replace("postgres://", "postgresql://", 1)).set(drivername="postgresql+psycopg")

@@ -1,0 +1,118 @@
+"""Admit and record: what a holder writes about its items, fenced by the epoch in the very statement that writes."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from models.errors import LeaseLost
+from models.notify import notify
+from models.shard import HELD, ShardRef
+from models.states import TERMINAL_ITEM, ItemStatus
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult:
+    """How an item ended: `status` is terminal.
+
+    `usage` is {prompt_tokens, completion_tokens}; `decoding` holds at least {drafter, skip_set_id, verifies, drafted,
+    accepted}; `error` is {code, message}, None unless it failed.
+    """
+
+    index: int
+    status: ItemStatus
+    output: str | None
+    finish_reason: str | None
+    usage: Json | None
+    decoding: Json | None
+    error: Json | None
+
+
+# Idempotent: an item that is running already is not counted twice.
+ADMIT: Final = text(f"""
+WITH {HELD},
+admitted AS (
+    UPDATE items
+    SET status = 'running', attempts = attempts + 1, started_at = coalesce(started_at, statement_timestamp())
+    FROM held
+    WHERE items.job_id = held.job_id AND items.index BETWEEN held.first AND held.last
+      AND items.index = ANY(CAST(:indices AS int[])) AND items.status = 'queued'
+    RETURNING items.index
+)
+SELECT EXISTS (SELECT FROM held) AS is_held, (SELECT count(*) FROM admitted) AS num_admitted
+""")
+
+# Answers with the items that are terminal now: those written here and those that were before.
+RECORD: Final = text(f"""
+WITH {HELD},
+results AS (
+    SELECT * FROM jsonb_to_recordset(CAST(:results AS jsonb)) AS result(
+        index int, status text, output text, finish_reason text, usage jsonb, decoding jsonb, error jsonb
+    )
+),
+written AS (
+    UPDATE items
+    SET status = results.status, output = results.output, finish_reason = results.finish_reason,
+        usage = results.usage, decoding = results.decoding, error = results.error,
+        finished_at = statement_timestamp()
+    FROM held, results
+    WHERE items.job_id = held.job_id AND items.index BETWEEN held.first AND held.last
+      AND items.index = results.index AND items.status IN ('queued', 'running')
+    RETURNING items.index
+)
+SELECT EXISTS (SELECT FROM held) AS is_held, ARRAY(SELECT index FROM written) AS written, ARRAY(
+    SELECT items.index FROM held JOIN items USING (job_id) JOIN results ON results.index = items.index
+    WHERE items.index BETWEEN held.first AND held.last AND items.status NOT IN ('queued', 'running')
+) AS ended_before
+""")
+
+
+def admit(session: Session, ref: ShardRef, epoch: int, indices: Sequence[int]) -> None:
+    """Note that items entered an engine: they are `running` and have one attempt more.
+
+    Raises:
+        LeaseLost: the shard is not held at `epoch` any more; nothing was written.
+    """
+    values = {"job_id": ref.job_id, "number": ref.number, "epoch": epoch, "indices": list(indices)}
+    row = session.execute(ADMIT, values).one()
+    if not row.is_held:
+        raise LeaseLost(ref.job_id, ref.number, epoch)
+    if row.num_admitted:
+        notify(session, ref.job_id)
+
+
+def record(session: Session, ref: ShardRef, epoch: int, results: Sequence[ItemResult]) -> frozenset[int]:
+    """Write how items ended. Returns the indices that are terminal now, whoever wrote them: safe to repeat.
+
+    Raises:
+        LeaseLost: the shard is not held at `epoch` any more; nothing was written.
+    """
+    if open_status := next((result.status for result in results if result.status not in TERMINAL_ITEM), None):
+        raise ValueError(f"a result cannot be {open_status}")
+    values = {"job_id": ref.job_id, "number": ref.number, "epoch": epoch, "results": _dump(results)}
+    row = session.execute(RECORD, values).one()
+    if not row.is_held:
+        raise LeaseLost(ref.job_id, ref.number, epoch)
+    if row.written:
+        notify(session, ref.job_id)
+    return frozenset(row.written) | frozenset(row.ended_before)
+
+
+def _dump(results: Sequence[ItemResult]) -> str:
+    """As JSON. PostgreSQL has no NUL in text and a model may well write one: it becomes U+FFFD."""
+    rows = [asdict(result) for result in results]
+    for row in rows:
+        if row["output"] is not None:
+            row["output"] = _storable(row["output"])
+        if row["error"] is not None:
+            row["error"] = {name: _storable(value) if isinstance(value, str) else value for name, value in row["error"].items()}
+    return json.dumps(rows)
+
+
+def _storable(value: str) -> str:
+    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

@@ -1,0 +1,106 @@
+"""Ring: choose which waiting shards get a message next. The one function that decides who is served.
+
+A small window of shards is rung and not yet claimed; it is topped up fairly: each place goes to the tenant with the
+fewest shards in flight for its weight, and in a tenant to the oldest. The cost grows with the window and the tenants that
+wait, never with the backlog.
+"""
+
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from models.shard import ShardRef
+from models.states import Lane
+
+__all__ = ["ShardRef", "ring", "waiting_queues"]
+
+# Ringers of one queue take turns, so that they do not fill the same window twice.
+LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:model || '/' || :lane, 7))")
+
+NUM_RUNG: Final = text("""
+SELECT count(*) FROM shards
+WHERE model = :model AND lane = :lane AND status = 'queued'
+  AND rung_at > statement_timestamp() - make_interval(secs => :timeout_s)
+""")
+
+# `waiting` hops from tenant to tenant through the index (a loose index scan). `turn` is the load of its tenant once the
+# shard is served, so ascending turns are weighted fair shares. Rows that somebody else has locked are left alone.
+TOP_UP: Final = text("""
+WITH RECURSIVE waiting AS (
+    (SELECT tenant_id FROM shards WHERE model = :model AND lane = :lane AND status = 'queued'
+     ORDER BY tenant_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT s.tenant_id FROM shards s
+            WHERE s.model = :model AND s.lane = :lane AND s.status = 'queued' AND s.tenant_id > w.tenant_id
+            ORDER BY s.tenant_id LIMIT 1)
+    FROM waiting w WHERE w.tenant_id IS NOT NULL
+),
+in_flight AS (
+    SELECT tenant_id, sum(num) AS num FROM (
+        SELECT tenant_id, count(*) AS num FROM shards
+        WHERE model = :model AND lane = :lane AND status = 'running' GROUP BY tenant_id
+        UNION ALL
+        SELECT tenant_id, count(*) FROM shards
+        WHERE model = :model AND lane = :lane AND status = 'queued'
+          AND rung_at > statement_timestamp() - make_interval(secs => :timeout_s) GROUP BY tenant_id
+    ) AS held GROUP BY tenant_id
+),
+chosen AS (
+    SELECT c.job_id, c.number, c.created_at, (coalesce(f.num, 0) + c.place)::float8 / t.weight AS turn
+    FROM waiting w
+    JOIN tenants t ON t.id = w.tenant_id
+    LEFT JOIN in_flight f ON f.tenant_id = w.tenant_id
+    CROSS JOIN LATERAL (
+        SELECT o.*, row_number() OVER (ORDER BY o.created_at, o.job_id, o.number) AS place FROM (
+            SELECT s.job_id, s.number, s.created_at FROM shards s
+            WHERE s.model = :model AND s.lane = :lane AND s.status = 'queued' AND s.tenant_id = w.tenant_id
+              AND (s.rung_at IS NULL OR s.rung_at <= statement_timestamp() - make_interval(secs => :timeout_s))
+            ORDER BY s.created_at, s.job_id, s.number LIMIT :free
+        ) AS o
+    ) AS c
+    ORDER BY turn, c.created_at, c.job_id, c.number LIMIT :free
+),
+locked AS (
+    SELECT s.job_id, s.number, c.turn, c.created_at FROM shards s JOIN chosen c USING (job_id, number)
+    WHERE s.status = 'queued' FOR UPDATE OF s SKIP LOCKED
+),
+rung AS (
+    UPDATE shards s SET rung_at = statement_timestamp() FROM locked l
+    WHERE s.job_id = l.job_id AND s.number = l.number
+    RETURNING s.job_id, s.number, l.turn, l.created_at
+)
+SELECT job_id, number FROM rung ORDER BY turn, created_at, job_id, number
+""")
+
+# The same hop, over (model, lane).
+WAITING_QUEUES: Final = text("""
+WITH RECURSIVE waiting AS (
+    (SELECT model, lane FROM shards WHERE status = 'queued' ORDER BY model, lane LIMIT 1)
+    UNION ALL
+    SELECT n.model, n.lane FROM waiting w CROSS JOIN LATERAL (
+        SELECT s.model, s.lane FROM shards s
+        WHERE s.status = 'queued' AND (s.model, s.lane) > (w.model, w.lane)
+        ORDER BY s.model, s.lane LIMIT 1
+    ) AS n
+)
+SELECT model, lane FROM waiting
+""")
+
+
+def ring(session: Session, model: str, lane: Lane, *, window: int, timeout_s: float) -> list[ShardRef]:
+    """Mark shards as rung and return them in the order to publish, after commit.
+
+    At most `window` shards are rung and unclaimed at a time; a ring older than `timeout_s` seconds counts as lost.
+    """
+    queue = {"model": model, "lane": lane.value, "timeout_s": timeout_s}
+    session.execute(LOCK, {"model": model, "lane": lane.value})
+    free = window - session.execute(NUM_RUNG, queue).scalar_one()
+    if free <= 0:
+        return []
+    return [ShardRef(row.job_id, row.number) for row in session.execute(TOP_UP, queue | {"free": free})]
+
+
+def waiting_queues(session: Session) -> list[tuple[str, Lane]]:
+    """Every (model, lane) with shards that nobody holds."""
+    return [(row.model, Lane(row.lane)) for row in session.execute(WAITING_QUEUES)]
