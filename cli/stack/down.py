@@ -7,6 +7,7 @@ import time
 from cli.errors import StackError
 from cli.stack.home import Home
 from cli.stack.leftovers import find_leftovers, stop_leftovers
+from cli.stack.plan import remove_sockets
 from cli.stack.records import read_record
 from cli.stack.state import forget_state, read_state
 from cli.stack.supervisor import Supervisor
@@ -32,6 +33,7 @@ def take_down(home: Home, steps: Steps) -> bool:
     alive = [one.process.pid for one in leftovers if one.process.is_running()]
     if alive:
         raise StackError(f"still running: {', '.join(map(str, alive))}")
+    remove_sockets(home)
     return was_running or bool(leftovers)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -52,11 +53,21 @@ def socket_folder(home: Path, account: Account, name: str) -> Path:
     Raises:
         StackError: the folder is somebody else's, or its path is too long for a socket.
     """
-    digest = hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:12]
-    folder = private_folder(_socket_root(account) / f"skim-{account.uid}-{digest}-{name}", account)
+    folder = private_folder(_socket_path(home, account, name), account)
     if len(os.fsencode(folder / LONGEST_SOCKET)) >= MAX_SOCKET_PATH:
         raise StackError(f"{folder} is too long a path for unix sockets: set TMPDIR to a shorter one")
     return folder
+
+
+def remove_socket_folder(home: Path, account: Account, name: str) -> None:
+    """Remove the folder if it is empty."""
+    with contextlib.suppress(OSError):
+        _socket_path(home, account, name).rmdir()
+
+
+def _socket_path(home: Path, account: Account, name: str) -> Path:
+    digest = hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:12]
+    return _socket_root(account) / f"skim-{account.uid}-{digest}-{name}"
 
 
 def _socket_root(account: Account) -> Path:

@@ -87,8 +87,9 @@ class Home:
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o755)
-            for folder in (self.models, self.logs, self.run):
-                folder.mkdir(exist_ok=True)
+            self.models.mkdir(exist_ok=True)
+            for folder in (self.logs, self.run):
+                folder.mkdir(exist_ok=True, mode=0o700)
             if not self.servers.is_dir():
                 self._make_servers(account)
         except OSError as error:

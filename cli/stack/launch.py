@@ -53,6 +53,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.record is not None:
         record_start(options.record, os.getpid())
+    os.chdir("/")  # the caller's folder may go, and may be closed to the other user
     if options.user is not None:
         become(options.user)
     if options.death_signal is not None:

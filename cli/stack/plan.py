@@ -9,9 +9,9 @@ from pathlib import Path
 from cli.errors import StackError
 from cli.settings import Settings
 from cli.stack import programs
-from cli.stack.account import Account, caller
+from cli.stack.account import Account, caller, server_account
 from cli.stack.binaries import postgres_binaries, redis_binary
-from cli.stack.folders import private_folder, socket_folder, write_private
+from cli.stack.folders import private_folder, remove_socket_folder, socket_folder, write_private
 from cli.stack.home import Home
 from cli.stack.leftovers import MARK
 from cli.stack.ports import LOOPBACK, free_ports, is_free
@@ -19,6 +19,8 @@ from cli.stack.postgres import Postgres
 from cli.stack.programs import Program
 from cli.stack.redis import Redis
 from cli.stack.state import State
+
+SUPERVISOR_SOCKET, POSTGRES_SOCKET, REDIS_SOCKET = "sv", "pg", "rd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def make_plan(home: Home, settings: Settings, options: Options, account: Account
         flower_url=f"http://{LOOPBACK}:{options.flower_port}",
         database_url=settings.database_url or (postgres.url() if postgres else ""),
         redis_url=settings.redis_url or (redis.url if redis else ""),
-        supervisor_socket=str(socket_folder(home.root, caller(), "sv") / "supervisor.sock"),
+        supervisor_socket=str(socket_folder(home.root, caller(), SUPERVISOR_SOCKET) / "supervisor.sock"),
         model=options.model,
         num_workers=options.num_workers,
     )
@@ -88,6 +90,13 @@ def make_plan(home: Home, settings: Settings, options: Options, account: Account
             MARK: made.stack_id,
         },
     )
+
+
+def remove_sockets(home: Home) -> None:
+    """Remove the folders of the sockets of a stack that is down."""
+    remove_socket_folder(home.root, caller(), SUPERVISOR_SOCKET)
+    for name in (POSTGRES_SOCKET, REDIS_SOCKET):
+        remove_socket_folder(home.root, server_account(), name)
 
 
 def flower_password(home: Home) -> str:
@@ -115,7 +124,7 @@ def _postgres(home: Home, account: Account, password: str) -> Postgres:
     return Postgres(
         binaries=postgres_binaries(account, servers / "binaries"),
         data=servers / "postgres",
-        sockets=socket_folder(home.root, account, "pg"),
+        sockets=socket_folder(home.root, account, POSTGRES_SOCKET),
         account=account,
         password=password,
     )
@@ -126,7 +135,7 @@ def _redis(home: Home, account: Account, password: str) -> Redis:
     return Redis(
         binary=redis_binary(account, servers / "binaries"),
         data=private_folder(servers / "redis", account),
-        sockets=socket_folder(home.root, account, "rd"),
+        sockets=socket_folder(home.root, account, REDIS_SOCKET),
         account=account,
         password=password,
     )

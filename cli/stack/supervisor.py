@@ -10,7 +10,6 @@ import http.client
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -74,9 +73,9 @@ class Supervisor:
         self._call("shutdown")
 
     def _call(self, method: str, *arguments: object) -> Any:
-        proxy = xmlrpc.ServerProxy("http://localhost", transport=_UnixTransport(self.path))
         try:
-            return getattr(proxy.supervisor, method)(*arguments)
+            with xmlrpc.ServerProxy("http://localhost", transport=_UnixTransport(self.path)) as proxy:
+                return getattr(proxy.supervisor, method)(*arguments)
         except xmlrpc.Fault as fault:
             raise StackError(f"the supervisor refused {method}: {fault.faultString}") from fault
         except (OSError, http.client.HTTPException, xmlrpc.ProtocolError) as error:
@@ -85,23 +84,29 @@ class Supervisor:
 
 def start_supervisor(
     configuration: Path, record: Path, log: Path, environment: Mapping[str, str], *, dies_with_caller: bool
-) -> subprocess.Popen[bytes]:
-    """Start the supervisor, which hands `environment` down to everything it starts."""
-    command = [sys.executable, "-P", "-m", "supervisor.supervisord", "-n", "-c", str(configuration)]
+) -> int:
+    """Start the supervisor, which hands `environment` down to everything it starts, and return its pid.
+
+    Spawned without a `Popen`, because it may well outlive this process.
+    """
+    supervisor = [sys.executable, "-P", "-m", "supervisor.supervisord", "-n", "-c", str(configuration)]
     death_signal = signal.SIGTERM if dies_with_caller else None
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            launch_command(command, record=record, death_signal=death_signal),
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            cwd="/",
-        )
+    command = launch_command(supervisor, record=record, death_signal=death_signal)
+    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    return os.posix_spawn(
+        command[0],
+        command,
+        {**os.environ, **environment},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
 
 
-def await_supervisor(process: subprocess.Popen[bytes], supervisor: Supervisor, log: Path) -> None:
+def await_supervisor(pid: int, supervisor: Supervisor, log: Path) -> None:
     """Return once it answers.
 
     Raises:
@@ -109,7 +114,7 @@ def await_supervisor(process: subprocess.Popen[bytes], supervisor: Supervisor, l
     """
     deadline = time.monotonic() + START_TIMEOUT_S
     while not supervisor.answers():
-        if process.poll() is not None or time.monotonic() > deadline:
+        if os.waitpid(pid, os.WNOHANG) != (0, 0) or time.monotonic() > deadline:
             raise StackError(f"the supervisor did not start: see {log}")
         time.sleep(0.05)
 
@@ -121,14 +126,23 @@ class _UnixConnection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self.path))
+        try:
+            self.sock.settimeout(self.timeout)
+            self.sock.connect(str(self.path))
+        except OSError:
+            self.sock.close()
+            raise
 
 
 class _UnixTransport(xmlrpc.Transport):
+    """One connection for the life of the proxy, which closes it."""
+
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.path = path
+        self.connection = _UnixConnection(path)
 
     def make_connection(self, host: object) -> http.client.HTTPConnection:
-        return _UnixConnection(self.path)
+        return self.connection
+
+    def close(self) -> None:
+        self.connection.close()

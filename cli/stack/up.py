@@ -95,9 +95,9 @@ def await_workers(client: Client, state: State) -> None:
 def _start(home: Home, plan: Plan, steps: Steps, *, detach: bool) -> None:
     conversion = demo_model.start_conversion(home) if plan.state.model == demo_model.NAME else None
     try:
-        _start_supervisor(home, plan, detach=detach)
+        start_supervised(home, plan, detach=detach)
         with steps.step("Starting Postgres and Redis", "Postgres and Redis"):
-            _start_servers(plan)
+            start_servers(plan)
         with steps.step("Migrating the registry", "Registry migrated"):
             _bootstrap(home, plan)
         with steps.step("Starting API, control node, beat and Flower", "API, control node, beat, Flower"):
@@ -114,7 +114,8 @@ def _start(home: Home, plan: Plan, steps: Steps, *, detach: bool) -> None:
         plan.state.supervisor.start(program.name)
 
 
-def _start_supervisor(home: Home, plan: Plan, *, detach: bool) -> None:
+def start_supervised(home: Home, plan: Plan, *, detach: bool) -> None:
+    """Start the supervisor, which starts nothing of its own accord. Raises StackError."""
     for stale in home.run.glob("*.json"):
         stale.unlink()
     text = supervisor_configuration(
@@ -128,13 +129,14 @@ def _start_supervisor(home: Home, plan: Plan, *, detach: bool) -> None:
     write_private(configuration, text, caller())
     write_state(home, plan.state)
     log = home.logs / "supervisor.out"
-    process = start_supervisor(
+    pid = start_supervisor(
         configuration, home.run / "supervisor.json", log, plan.environment, dies_with_caller=not detach
     )
-    await_supervisor(process, plan.state.supervisor, log)
+    await_supervisor(pid, plan.state.supervisor, log)
 
 
-def _start_servers(plan: Plan) -> None:
+def start_servers(plan: Plan) -> None:
+    """Start those of Postgres and Redis that are ours, and wait until they answer. Raises StackError."""
     if plan.postgres is not None:
         plan.postgres.prepare()
     if plan.redis is not None:

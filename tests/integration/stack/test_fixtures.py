@@ -64,9 +64,7 @@ def test_killed_session_takes_its_servers_along(tmp_path: Path) -> None:
             """
         )
     )
-    session = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-q", str(tmp_path)], stdout=subprocess.DEVNULL
-    )
+    session = subprocess.Popen([sys.executable, "-m", "pytest", "-q", str(tmp_path)], stdout=subprocess.DEVNULL)
     try:
         _until(pids.exists, timeout_s=60)
     finally:
