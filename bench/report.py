@@ -1,0 +1,68 @@
+"""What every measurement says of itself: the device, the versions, the spread; and the files it leaves."""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+import transformers
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Repeated measurements of one thing."""
+
+    n: int
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        return cls(len(values), median(values), min(values), max(values))
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f}, n={self.n})"
+
+
+def device() -> str:
+    """The processor or GPU in words."""
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text().splitlines()
+        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def save(name: str, results: Mapping[str, Any], table: str) -> Path:
+    """Write ``name.json`` and ``name.md`` with the command and the device; returns the JSON's path."""
+    about = {
+        "command": " ".join(["python -m", f"bench.{name}", *sys.argv[1:]]),
+        "device": device(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps({**about, **results}, indent=2, default=_plain) + "\n")
+    heading = f"`{about['command']}` on {about['device']}, torch {about['torch']}, {about['threads']} threads\n\n"
+    (RESULTS / f"{name}.md").write_text(heading + table + "\n")
+    return path
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Spread):
+        return asdict(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
