@@ -3,7 +3,6 @@
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
 
 WIDTHS = (1, 3, 6)
 
@@ -24,14 +23,18 @@ class StepCosts:
 
     @classmethod
     def measured(cls, time_pass: Callable[[int, int], float], rows: int, repeats: int = 3) -> "StepCosts":
-        """Time passes of (batch, width) up to ``rows`` rows: one warm-up, then the median of ``repeats``."""
+        """Time passes of (batch, width) up to ``rows`` rows: one warm-up, then the best of ``repeats``.
+
+        The best, because whatever else runs on the machine only ever adds time; made monotone for the same reason.
+        """
         batches = tuple(dict.fromkeys(min(batch, rows) for batch in (1, 4, 16, 64) if batch < 4 * rows))
-        table = []
+        table: list[tuple[float, ...]] = []
         for batch in batches:
-            line = []
+            line: list[float] = []
             for width in WIDTHS:
                 time_pass(batch, width)
-                line.append(median(time_pass(batch, width) for _ in range(repeats)))
+                best = min(time_pass(batch, width) for _ in range(repeats))
+                line.append(max(best, *line[-1:], *(above[len(line)] for above in table[-1:])))
             table.append(tuple(line))
         return cls(batches, WIDTHS, tuple(table))
 

@@ -18,7 +18,7 @@ from engine.control import Controller
 from engine.costs import StepCosts
 from engine.draft.skip import SkipDrafter
 from engine.errors import BadRequest
-from engine.passes import Chunk, Padding, Pass, logits_of, write
+from engine.passes import IDLE, Chunk, Padding, Pass, logits_of, write
 from engine.request import Admitted, Drafter, Event, Failed, FinishReason, Request
 from engine.round import Drafted, Drafters
 from engine.row import Row
@@ -168,7 +168,7 @@ class Engine:
         padding = Padding()
         if self._batch.is_reproducible:
             padding = Padding(self.options.width, self.options.length)
-            chunks += [Chunk([], 0)] * (self.options.rows - len(rows))
+            chunks += [IDLE] * (self.options.rows - len(rows))
         run = Pass(self._cache, 0, chunks, padding)
         logits = logits_of(self._network, run)
         return pick(logits[: len(rows)], samplings, run.positions[: len(rows)])

@@ -22,6 +22,9 @@ class Chunk:
     start: int
 
 
+IDLE = Chunk((), 0)  # a row that sits a pass out: it widens neither the pass nor its span
+
+
 @dataclass(frozen=True, slots=True)
 class Padding:
     """The least sizes of a pass; 0 leaves a size to its content. One fixed padding makes passes reproducible."""

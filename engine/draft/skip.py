@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from transformers import PreTrainedModel
 
 from engine.cache import SlotCache
-from engine.passes import Chunk, Pass, logits_of
+from engine.passes import IDLE, Chunk, Pass, logits_of
 from engine.row import Row
 from engine.sample import pick
 
@@ -28,7 +28,7 @@ class SkipDrafter:
             active = [step < limit for limit in limits]
             tokens = [draft[-1] if draft else row.pending for row, draft in zip(rows, drafts, strict=True)]
             chunks = [
-                Chunk([token] if is_active else [], row.length + step)
+                Chunk([token], row.length + step) if is_active else IDLE
                 for row, token, is_active in zip(rows, tokens, active, strict=True)
             ]
             run = Pass(self._cache, 0, chunks)
