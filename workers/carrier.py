@@ -10,13 +10,13 @@ from enum import StrEnum
 from queue import Empty, SimpleQueue
 
 import structlog
-from models.claim import Claim, ClaimedItem
-from models.record import ItemResult
-from models.states import ItemStatus, Lane
 
 from engine.errors import BadRequest
 from engine.request import Admitted, Drafter, Event, Failed, Finished, FinishReason, Request, Sampling
 from engine.seeds import derive
+from models.claim import Claim, ClaimedItem
+from models.record import ItemResult
+from models.states import ItemStatus, Lane
 from workers.errors import EngineLost, TextError
 from workers.item import Item
 from workers.lease import Signal

@@ -5,10 +5,10 @@ from functools import cached_property
 
 import structlog
 from celery import Task
-from models.database import Database, connect
-from models.sweep import sweep
 from sqlalchemy.exc import SQLAlchemyError
 
+from models.database import Database, connect
+from models.sweep import sweep
 from workers.app import app, settings
 from workers.queues import SWEEP_TASK, Bell
 

@@ -7,7 +7,6 @@ from typing import Any
 from models.claim import Claim, ClaimedItem
 from models.record import ItemResult
 from models.states import ItemStatus, JobKind
-
 from workers.summary import Prompts, Style, Summary
 from workers.tally import Tally
 from workers.text import Text

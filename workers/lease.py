@@ -9,10 +9,11 @@ from collections.abc import Callable
 from enum import StrEnum
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
 from models.claim import Claim
 from models.database import Database
 from models.lease import Heartbeat, flags, heartbeat
-from sqlalchemy.exc import SQLAlchemyError
 
 log = structlog.get_logger(__name__)
 

@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError
+from sqlalchemy.orm import Session
+
 from models.claim import Claim
 from models.database import Database
 from models.finish import finish, release
 from models.record import ItemResult, admit, record
-from models.ring import ShardRef
-from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError
-from sqlalchemy.orm import Session
+from models.shard import ShardRef
 
 log = structlog.get_logger(__name__)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import structlog
 from celery import Celery
 from celery.signals import worker_init, worker_shutdown, worker_shutting_down
-from models.database import connect
 
+from models.database import connect
 from workers.device.tether import die_with
 from workers.errors import ConfigurationError
 from workers.lease import Heart
@@ -34,16 +34,16 @@ class Node:
     """
 
     def __init__(self, settings: WorkerSettings, app: Celery) -> None:
-        if not (settings.engine_socket and settings.model and settings.worker_id and settings.supervisor_pid):
+        if settings.node is None:
             raise ConfigurationError("a node is started by `python -m workers.device`, not by hand")
-        die_with(settings.supervisor_pid)
+        die_with(settings.node.parent)
         self.settings = settings
-        self.model = settings.model
-        self.worker_id = settings.worker_id
+        self.model = settings.node.model
+        self.worker_id = settings.node.worker_id
         self.database = connect(
-            settings.database_url, pool_size=POOL_SIZE, application_name=f"skim-node {settings.worker_id}"
+            settings.database_url, pool_size=POOL_SIZE, application_name=f"skim-node {self.worker_id}"
         )
-        self.link = Link(settings.engine_socket)
+        self.link = Link(settings.node.socket)
         self.bell = Bell(self.database, app)
         self.heart = Heart(
             self.database,

@@ -1,8 +1,9 @@
 """The environment of the worker's processes, read here and nowhere else."""
 
+import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from workers.errors import ConfigurationError
@@ -11,11 +12,28 @@ REDIS_URL = "redis://127.0.0.1:6379/0"
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerSettings:
-    """Everything that can be set from outside. Times in seconds.
+class NodeSettings:
+    """Where a node belongs. Its supervisor says so in `SKIM_NODE`; nobody sets that by hand."""
 
-    The last four are how the supervisor tells its nodes where they belong; nobody sets them by hand.
-    """
+    socket: Path
+    model: str
+    worker_id: str
+    parent: int  # pid
+
+    @property
+    def text(self) -> str:
+        """The value of `SKIM_NODE`."""
+        return json.dumps({**asdict(self), "socket": str(self.socket)})
+
+    @classmethod
+    def from_text(cls, text: str) -> "NodeSettings":
+        fields = json.loads(text)
+        return cls(**{**fields, "socket": Path(fields["socket"])})
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """Everything that can be set from outside. Times in seconds; `node` is None outside a node."""
 
     database_url: str
     redis_url: str
@@ -31,10 +49,7 @@ class WorkerSettings:
     interactive_threads: int
     log_level: str
     runtime: Path | None
-    engine_socket: Path | None = None
-    model: str | None = None
-    worker_id: str | None = None
-    supervisor_pid: int | None = None
+    node: NodeSettings | None
 
     def __post_init__(self) -> None:
         if self.heartbeat_s * 2 > self.lease_s:
@@ -64,10 +79,7 @@ class WorkerSettings:
             interactive_threads=_count(env, "SKIM_INTERACTIVE_THREADS", 32),
             log_level=env.get("SKIM_LOG_LEVEL", "info"),
             runtime=_runtime(env),
-            engine_socket=Path(env["SKIM_ENGINE_SOCKET"]) if env.get("SKIM_ENGINE_SOCKET") else None,
-            model=env.get("SKIM_NODE_MODEL"),
-            worker_id=env.get("SKIM_NODE_WORKER"),
-            supervisor_pid=int(env["SKIM_SUPERVISOR_PID"]) if env.get("SKIM_SUPERVISOR_PID") else None,
+            node=NodeSettings.from_text(env["SKIM_NODE"]) if env.get("SKIM_NODE") else None,
         )
 
 

@@ -1,10 +1,10 @@
 """The task of the device's nodes: claim a shard, carry it through the engine, finish it or give it back."""
 
 import structlog
-from models.claim import Claim, claim
-from models.errors import LeaseLost
 from structlog.contextvars import bound_contextvars
 
+from models.claim import Claim, claim
+from models.errors import LeaseLost
 from workers.app import app, settings
 from workers.carrier import Carrier, Outcome
 from workers.item import workshop

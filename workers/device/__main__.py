@@ -10,12 +10,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from sqlalchemy.exc import OperationalError
+
 from models.catalog import ModelView, get_model
 from models.database import Database, connect
 from models.errors import NotFound
 from models.ids import new_id
-from sqlalchemy.exc import OperationalError
-
 from workers.device.hardware import Device
 from workers.device.plan import ENGINE, Plan
 from workers.device.presence import Presence

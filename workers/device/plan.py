@@ -8,10 +8,9 @@ from pathlib import Path
 
 from models.catalog import ModelView
 from models.states import Lane
-
 from workers.device.hardware import Device, count_cores
 from workers.queues import queue_of
-from workers.settings import WorkerSettings
+from workers.settings import NodeSettings, WorkerSettings
 
 ENGINE = (sys.executable, "-m", "workers.serve")
 CUDA_THREADS = 4
@@ -70,10 +69,7 @@ class Plan:
     def node_environment(self) -> dict[str, str]:
         return {
             **os.environ,
-            "SKIM_ENGINE_SOCKET": str(self.socket),
-            "SKIM_NODE_MODEL": self.model.name,
-            "SKIM_NODE_WORKER": self.worker_id,
-            "SKIM_SUPERVISOR_PID": str(os.getpid()),
+            "SKIM_NODE": NodeSettings(self.socket, self.model.name, self.worker_id, os.getpid()).text,
             "OMP_NUM_THREADS": "1",
             "TOKENIZERS_PARALLELISM": "false",
         }

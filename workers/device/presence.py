@@ -3,19 +3,30 @@
 import os
 import socket
 import threading
-from datetime import UTC, datetime
+from collections.abc import Callable
+from enum import StrEnum
 
 import structlog
-from models.database import Database
-from models.fleet import WorkerBeat, WorkerStatus, announce
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
+from models.database import Database
+from models.fleet import WorkerBeat, announce, leave
 from workers.device.plan import Plan
 from workers.wire import Hello
 
 log = structlog.get_logger(__name__)
 
 BEAT_S = 3.0
+LEAVE_S = 2.0
+
+
+class Status(StrEnum):
+    """What a worker is doing."""
+
+    LOADING = "loading"
+    READY = "ready"
+    STOPPING = "stopping"
 
 
 class Presence:
@@ -24,36 +35,41 @@ class Presence:
     def __init__(self, database: Database, plan: Plan) -> None:
         self._database = database
         self._plan = plan
-        self._started_at = datetime.now(UTC)
-        self._status = WorkerStatus.LOADING
+        self._status = Status.LOADING
         self._hello: Hello | None = None
         self._changed = threading.Event()
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
         self._thread.start()
 
-    def update(self, status: WorkerStatus, hello: Hello | None = None) -> None:
+    def update(self, status: Status, hello: Hello | None = None) -> None:
         if (status, hello) != (self._status, self._hello):
             self._status, self._hello = status, hello
             self._changed.set()
 
     def close(self) -> None:
+        """Leave the registry's list."""
         self._is_closed = True
         self._changed.set()
-        self._thread.join(2)
+        self._thread.join(LEAVE_S)
 
     def _run(self) -> None:
-        while True:
+        while not self._is_closed:
             self._changed.clear()
-            is_last = self._is_closed
-            self._announce()
-            if is_last:
-                return
+            self._write(lambda session: announce(session, self._beat()))
             self._changed.wait(BEAT_S)
+        self._write(lambda session: leave(session, self._plan.worker_id))
 
-    def _announce(self) -> None:
+    def _write(self, write: Callable[[Session], None]) -> None:
+        try:
+            with self._database.session() as session:
+                write(session)
+        except SQLAlchemyError as error:
+            log.warning("could not announce", reason=type(error).__name__)
+
+    def _beat(self) -> WorkerBeat:
         plan, hello = self._plan, self._hello
-        beat = WorkerBeat(
+        return WorkerBeat(
             id=plan.worker_id,
             name=plan.name,
             host=socket.gethostname(),
@@ -64,10 +80,4 @@ class Presence:
             dtype=hello.dtype if hello else plan.model.dtype,
             rows=plan.rows,
             status=self._status,
-            started_at=self._started_at,
         )
-        try:
-            with self._database.session() as session:
-                announce(session, beat)
-        except SQLAlchemyError as error:
-            log.warning("could not announce", reason=type(error).__name__)

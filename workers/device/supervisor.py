@@ -3,12 +3,11 @@
 import time
 
 import structlog
-from models.fleet import WorkerStatus
-from models.states import Lane
 
+from models.states import Lane
 from workers.device.child import Child
 from workers.device.plan import Plan
-from workers.device.presence import Presence
+from workers.device.presence import Presence, Status
 from workers.exits import Exit
 from workers.wire import Link
 
@@ -52,7 +51,7 @@ class Supervisor:
     def _watch(self) -> None:
         """Look after nodes once there is an engine, and after an engine that hangs."""
         hello = self._link.hello
-        self._presence.update(WorkerStatus.READY if hello else WorkerStatus.LOADING, hello)
+        self._presence.update(Status.READY if hello else Status.LOADING, hello)
         if hello is not None and self._link.stalled_s() > self._plan.settings.stall_s:
             log.error("the engine makes no progress; killing it", stalled_s=self._plan.settings.stall_s)
             self._engine.kill()
@@ -63,7 +62,7 @@ class Supervisor:
                 node.keep()
 
     def _shut_down(self) -> None:
-        self._presence.update(WorkerStatus.STOPPING, self._link.hello)
+        self._presence.update(Status.STOPPING, self._link.hello)
         self._end(self._nodes, self._plan.settings.grace_s + MARGIN_S)
         self._link.close()
         self._end([self._engine], MARGIN_S)

@@ -11,10 +11,10 @@ import structlog
 from celery import Celery
 from kombu import Producer, Queue
 from kombu.exceptions import ChannelError
+
 from models.database import Database
 from models.ring import ring
 from models.states import Lane
-
 from workers.queues.names import SHARD_TASK, queue_of
 
 log = structlog.get_logger(__name__)

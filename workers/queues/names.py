@@ -7,6 +7,7 @@ builds and nodes consume it by name.
 import re
 
 from kombu import Queue
+
 from models.states import Lane
 
 MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")

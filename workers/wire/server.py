@@ -65,12 +65,22 @@ class Server:
 
     def run(self) -> None:
         """Serve until stopped. Whatever the decoder raises ends it: the process is to be started anew."""
-        while not (self._is_stopping and not self._connections):
-            self._exchange(0 if not self._decoder.is_idle else PULSE_S / 4)
-            if not self._decoder.is_idle:
-                self._report(self._decoder.admit())  # told before the first pass: it may be the last one
-                self._report(self._decoder.step())
-            self._beat()
+        try:
+            while not (self._is_stopping and not self._connections):
+                self._exchange(0 if not self._decoder.is_idle else PULSE_S / 4)
+                if not self._decoder.is_idle:
+                    self._report(self._decoder.admit())  # told before the first pass: it may be the last one
+                    self._report(self._decoder.step())
+                self._beat()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
+        self._listener.close()
+        self._selector.close()
 
     def _exchange(self, timeout_s: float) -> None:
         for key, mask in self._selector.select(timeout_s):

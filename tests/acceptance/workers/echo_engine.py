@@ -1,0 +1,121 @@
+"""An engine process without a network, for fault tests: speaks the real protocol, repeats the prompt, fails on demand.
+
+Words in a prompt make it misbehave: POISON kills the process in the first pass that includes the row, HANG makes that
+pass last for ever. A step takes `ECHO_STEP_S` seconds and gives every row one token: a run is as long as a test wants.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from transformers import PreTrainedTokenizerFast
+
+from engine.errors import BadRequest
+from engine.request import Admitted, Drafter, Event, Finished, FinishReason, Request, Statistics
+from workers.device.options import parse
+from workers.device.tether import die_with
+from workers.logs import configure
+from workers.wire import Hello, Server
+
+STEP_S = float(os.environ.get("ECHO_STEP_S", "0.01"))
+
+
+@dataclass
+class Row:
+    """A request being repeated."""
+
+    request: Request
+    tokens: list[int] = field(default_factory=list)
+
+    @property
+    def next_token(self) -> int:
+        prompt = self.request.prompt
+        return prompt[len(self.tokens) % len(prompt)]
+
+    def finished(self, reason: FinishReason) -> Finished:
+        num_prompt, num_tokens = len(self.request.prompt), len(self.tokens)
+        cost = Statistics(num_prompt, num_tokens, num_tokens, 0, 0, Drafter.PLAIN, 0.0, 0.0, num_tokens * STEP_S)
+        return Finished(self.request.id, tuple(self.tokens), reason, None, cost)
+
+
+class Echo:
+    """A decoder whose output is its prompt, over and over."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, rows: int, length: int) -> None:
+        self._tokenizer = tokenizer
+        self._num_rows = rows
+        self._length = length
+        self._rows: list[Row] = []
+        self._waiting: list[Row] = []
+        self.num_steps = 0
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._rows and not self._waiting
+
+    def submit(self, request: Request) -> None:
+        if len(request.prompt) + request.max_tokens > self._length:
+            raise BadRequest("too long", code="context_length_exceeded")
+        self._waiting.append(Row(request))
+
+    def cancel(self, request_id: str) -> Sequence[Event]:
+        for rows in (self._rows, self._waiting):
+            for row in rows:
+                if row.request.id == request_id:
+                    rows.remove(row)
+                    return [row.finished(FinishReason.CANCELLED)]
+        return []
+
+    def admit(self) -> Sequence[Event]:
+        fresh = []
+        while self._waiting and len(self._rows) < self._num_rows and not any(r.request.alone for r in self._rows):
+            row = next((row for row in self._waiting if not row.request.alone), None)
+            if row is None and self._rows:
+                break
+            row = row or self._waiting[0]
+            self._waiting.remove(row)
+            self._rows.append(row)
+            fresh.append(Admitted(row.request.id))
+        return fresh
+
+    def step(self) -> Sequence[Event]:
+        self.num_steps += 1
+        for row in self._rows:
+            self._suffer(row)
+        time.sleep(STEP_S)
+        ended = []
+        for row in self._rows:
+            row.tokens.append(row.next_token)
+            if len(row.tokens) == row.request.max_tokens:
+                ended.append(row)
+        self._rows = [row for row in self._rows if row not in ended]
+        return [row.finished(FinishReason.LENGTH) for row in ended]
+
+    def _suffer(self, row: Row) -> None:
+        if row.tokens:
+            return
+        text = self._tokenizer.decode(row.request.prompt)
+        if "POISON" in text:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "HANG" in text:
+            time.sleep(3600)
+
+
+def main() -> int:
+    options = parse(sys.argv[1:])
+    die_with(options.parent)
+    configure(options.log_level)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(options.source)
+    hello = Hello(options.source, options.length, "float32", "cpu", "cpu", options.rows, len(tokenizer), (0,))
+    server = Server(Echo(tokenizer, options.rows, options.length), hello, options.socket)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: server.stop())
+    server.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

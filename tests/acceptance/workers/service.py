@@ -1,0 +1,168 @@
+"""A service of real processes, started and killed one by one, and the registry behind it."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from celery import Celery
+from sqlalchemy import text as sql
+
+from models.database import Database
+from models.states import JobKind, Lane
+from models.submit import NewItem, NewJob, submit
+from workers.queues import Bell
+
+HERE = Path(__file__).parent
+PATIENCE_S = 60.0
+MODEL = "echo"
+TENANT = "ten_test"
+# Short times, so that recovery can be watched.
+TIMES = {"SKIM_LEASE_S": "2", "SKIM_HEARTBEAT_S": "0.5", "SKIM_SWEEP_S": "0.5", "SKIM_GRACE_S": "1.5"}
+
+
+def until(is_so: Callable[[], Any], patience_s: float = PATIENCE_S) -> float:
+    """Wait until something is so; returns the seconds it took."""
+    began = time.monotonic()
+    while not is_so():
+        assert time.monotonic() - began < patience_s, f"not so after {patience_s} s"
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+@dataclass
+class Device:
+    """A worker's tree of processes."""
+
+    process: subprocess.Popen[bytes]
+
+    @property
+    def tree(self) -> list[psutil.Process]:
+        """The supervisor, then its children."""
+        supervisor = psutil.Process(self.process.pid)
+        return [supervisor, *supervisor.children(recursive=True)]
+
+    def find(self, word: str) -> psutil.Process:
+        """The child whose command line has `word` in it."""
+        return next(one for one in self.tree[1:] if any(word in part for part in one.cmdline()))
+
+    def kill(self) -> None:
+        """End everything at once, as a power cut would."""
+        for one in self.tree:
+            one.kill()
+        self.process.wait(10)
+
+
+@dataclass
+class Service:
+    """Control node, beat and devices as processes; the registry and the broker as their own objects."""
+
+    database: Database
+    app: Celery
+    env: dict[str, str]
+    folder: Path
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    devices: list[Device] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.bell = Bell(self.database, self.app)
+
+    # Processes
+
+    def start(self, *arguments: str, **env: str) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{len(self.processes)}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, *arguments], env={**self.env, **env}, stderr=log, stdout=log, process_group=0
+            )
+        self.processes.append(process)
+        return process
+
+    def start_control(self) -> None:
+        celery = ("-m", "celery", "--app", "workers.app")
+        self.start(*celery, "worker", "-Q", "control", "--pool", "threads", "-c", "2", "--include", "workers.control")
+        self.start(*celery, "beat", "--scheduler", "celery.beat:Scheduler", "--pidfile", "")
+
+    def start_device(self, *arguments: str, script: Path | None = HERE / "echo_device.py", **env: str) -> Device:
+        command = [str(script)] if script else ["-m", "workers.device"]
+        name = f"device-{len(self.devices)}"
+        process = self.start(*command, "--model", MODEL, "--device", "cpu", "--name", name, *arguments, **env)
+        self.devices.append(Device(process))
+        return self.devices[-1]
+
+    def stop(self) -> None:
+        for process in reversed(self.processes):
+            process.terminate()
+        for process in self.processes:
+            process.wait(20)
+        self.bell.close()
+        self.database.close()
+
+    # Jobs
+
+    def submit(
+        self,
+        prompts: Sequence[str],
+        *,
+        max_tokens: int = 20,
+        lane: Lane = Lane.BULK,
+        kind: JobKind = JobKind.GENERATE,
+        shard_items: int = 16,
+        is_rung: bool = True,
+        deadline_s: float | None = None,
+        decoding: dict[str, Any] | None = None,
+    ) -> str:
+        """Submit one item a prompt; returns the job's id."""
+        field_name = "document" if kind is JobKind.SUMMARIZE else "prompt"
+        job = NewJob(
+            tenant_id=TENANT,
+            kind=kind,
+            model=MODEL,
+            lane=lane,
+            parameters={"max_tokens": max_tokens, "temperature": 0.0, "top_p": 1.0, "top_k": 0, "seed": 7},
+            decoding=decoding or {"drafter": "auto"},
+            options={"style": "paragraph", "max_words": 40} if kind is JobKind.SUMMARIZE else {},
+            deadline_s=deadline_s,
+        )
+        with self.database.session() as session:
+            job_id = submit(
+                session, job, [NewItem(None, {field_name: one}) for one in prompts], shard_items=shard_items
+            )
+        if is_rung:
+            self.bell.ring(MODEL, lane)
+        return submitted.job_id
+
+    def rows(self, query: str, **values: Any) -> list[Any]:
+        with self.database.session() as session:
+            return list(session.execute(sql(query), values))
+
+    def items(self, job_id: str) -> list[Any]:
+        """Index, status, output, attempts, error of every item, in order."""
+        query = "SELECT index, status, output, attempts, error FROM items WHERE job_id = :job ORDER BY index"
+        return self.rows(query, job=job_id)
+
+    def num_done(self, job_id: str) -> int:
+        return sum(item.status not in ("queued", "running") for item in self.items(job_id))
+
+    def num_running(self, job_id: str) -> int:
+        return sum(item.status == "running" for item in self.items(job_id))
+
+    def status(self, job_id: str) -> str:
+        return str(self.rows("SELECT status FROM jobs WHERE id = :job", job=job_id)[0].status)
+
+    def wait(self, job_id: str, patience_s: float = PATIENCE_S) -> str:
+        """The status in which the job ended."""
+        until(lambda: self.status(job_id) not in ("queued", "running"), patience_s)
+        return self.status(job_id)
+
+    def is_ready(self) -> bool:
+        """Whether a device has announced that it serves."""
+        return bool(self.rows("SELECT 1 FROM workers WHERE status = 'ready'"))
+
+
+def echo(prompt: str, num_tokens: int) -> str:
+    """What the echo engine says."""
+    return (prompt * num_tokens)[:num_tokens]

@@ -1,0 +1,39 @@
+"""A tokenizer that needs no download: one token a byte, a chat template, two special tokens."""
+
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from workers.text import Text
+
+TEMPLATE = (
+    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def save_tokenizer(folder: Path, template: str | None) -> Path:
+    """Write a byte-level tokenizer to `folder`."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({char: number for number, char in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(["<|end|>", "<|user|>", "<|assistant|>"])
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>")
+    fast.chat_template = template
+    fast.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Text:
+    """A model with a chat template."""
+    return Text(save_tokenizer(tmp_path_factory.mktemp("chat"), TEMPLATE))
+
+
+@pytest.fixture(scope="session")
+def raw_text(tmp_path_factory: pytest.TempPathFactory) -> Text:
+    """A model without one."""
+    return Text(save_tokenizer(tmp_path_factory.mktemp("raw"), None))

@@ -1,0 +1,41 @@
+"""Finding a device and pinning a process to it."""
+
+import pytest
+
+from workers.device.hardware import Device, count_cuda
+from workers.errors import DeviceMissing
+
+
+def test_the_cpu_is_always_there_and_hides_every_gpu() -> None:
+    environment = Device.find("cpu").environment(threads=3, env={"CUDA_VISIBLE_DEVICES": "4"})
+
+    assert environment["CUDA_VISIBLE_DEVICES"] == ""
+    assert environment["OMP_NUM_THREADS"] == "3"
+
+
+def test_a_gpu_that_is_not_there_is_named() -> None:
+    name = f"cuda:{count_cuda()}"
+
+    with pytest.raises(DeviceMissing, match=f"{name} does not exist"):
+        Device.find(name)
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:1000", "CPU", ""])
+def test_a_name_that_means_no_device_is_refused(name: str) -> None:
+    with pytest.raises(DeviceMissing, match="no such device"):
+        Device.find(name)
+
+
+@pytest.mark.parametrize(
+    ("index", "visible", "pinned"),
+    [(0, None, "0"), (1, None, "1"), (0, "5,3", "5"), (1, "5,3", "3"), (0, "GPU-7", "GPU-7")],
+)
+def test_an_index_counts_the_devices_one_may_see(index: int, visible: str | None, pinned: str) -> None:
+    env = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+
+    assert Device(f"cuda:{index}", index).environment(1, env)["CUDA_VISIBLE_DEVICES"] == pinned
+
+
+@pytest.mark.gpu
+def test_the_first_gpu_is_found() -> None:
+    assert Device.find("cuda:0") == Device.find("cuda") == Device("cuda:0", 0)
