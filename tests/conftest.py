@@ -1,7 +1,7 @@
 """Real servers for the tests: one PostgreSQL and one Redis a session, a fresh migrated database a test.
 
-The servers are told by the kernel to stop when this process ends, so a killed run leaves none behind; the folder
-such a run leaves is removed by the next one.
+The servers are told by the kernel to stop when this process ends, so a killed run leaves none behind; the
+folder such a run leaves is removed by the next one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from psycopg import sql
 
 from cli.stack.account import server_account
@@ -26,6 +27,11 @@ from cli.stack.launch import launch_command
 from cli.stack.postgres import Postgres
 from cli.stack.records import read_record, record_start
 from cli.stack.redis import Redis
+
+# The same examples at every run, so that a red run is about the change; `--hypothesis-profile=explore` looks further.
+settings.register_profile("same", derandomize=True, deadline=None, database=None)
+settings.register_profile("explore", deadline=None, max_examples=2000)
+settings.load_profile("same")
 
 PREFIX = "skim-test-"
 TEMPLATE = "skim_template"
@@ -94,9 +100,7 @@ def database_url(postgres_server: Postgres, migrated_template: str) -> Iterator[
     name = f"test_{secrets.token_hex(6)}"
     with postgres_server.connect() as connection:
         connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                sql.Identifier(name), sql.Identifier(migrated_template)
-            )
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(migrated_template))
         )
         yield postgres_server.url(name)
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,7 @@ def test_every_error_has_a_code_of_its_own() -> None:
 
 
 def _skim(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {"SKIM_HOME": str(home), "SKIM_API_URL": "http://127.0.0.1:9", "COLUMNS": "400"}
+    environment = {**os.environ, "SKIM_HOME": str(home), "SKIM_API_URL": "http://127.0.0.1:9", "COLUMNS": "400"}
     return subprocess.run(
         [sys.executable, "-m", "cli.main", *arguments],
         env=environment,
