@@ -1,6 +1,7 @@
 """Claim: one worker becomes the holder of a shard, under a new epoch and a lease.
 
-Items found `running` were in an engine that died: they are suspects, to be run alone, and have failed after `MAX_LOSSES`.
+Items found `running` were in an engine that died: they are suspects, to be run alone, and have failed after
+`MAX_LOSSES` of them.
 """
 
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ WHERE job_id = :job_id AND index BETWEEN :first AND :last AND status = 'running'
 """)
 
 OPEN_ITEMS: Final = text("""
-SELECT index, custom_id, input, attempts FROM items
+SELECT index, custom_id, input, attempts, attempts > 0 AS suspect FROM items
 WHERE job_id = :job_id AND index BETWEEN :first AND :last AND status = 'queued'
 ORDER BY index
 """)
@@ -125,7 +126,4 @@ def claim(session: Session, job_id: str, number: int, worker_id: str, *, lease_s
 def _open_items(session: Session, job_id: str, first: int, last: int) -> tuple[ClaimedItem, ...]:
     reach = {"job_id": job_id, "first": first, "last": last}
     session.execute(SORT_SUSPECTS, reach | {"max_losses": MAX_LOSSES})
-    return tuple(
-        ClaimedItem(row.index, row.custom_id, row.input, row.attempts, suspect=row.attempts > 0)
-        for row in session.execute(OPEN_ITEMS, reach)
-    )
+    return tuple(ClaimedItem(*row) for row in session.execute(OPEN_ITEMS, reach))

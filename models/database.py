@@ -1,7 +1,8 @@
 """The connection to PostgreSQL: sessions that commit or roll back as a whole, and LISTEN."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -10,6 +11,14 @@ from sqlalchemy.orm import Session, sessionmaker
 
 CONNECT_TIMEOUT_S = 5
 LISTEN_TIMEOUT_S = 1.0
+# A silent connection must find out that its server is gone: probes after 5 s, given up after 15 s.
+LISTENER: Mapping[str, Any] = {
+    "application_name": "skim-listen",
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+}
 
 
 class Database:
@@ -36,7 +45,7 @@ class Database:
         Uses a connection of its own. Raises psycopg.OperationalError when it cannot be had or breaks.
         """
         arguments, options = self.engine.dialect.create_connect_args(self.engine.url)
-        with psycopg.connect(*arguments, **options, autocommit=True) as connection:
+        with psycopg.connect(*arguments, **options, **LISTENER, autocommit=True) as connection:
             connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
             while True:
                 for notification in connection.notifies(timeout=timeout_s):

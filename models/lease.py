@@ -78,8 +78,6 @@ def _signals(session: Session, statement: TextClause, held: Sequence[Held], extr
         lost=frozenset((row.job_id, row.number) for row in rows if row.is_lost),
         cancelled=frozenset((row.job_id, row.number) for row in rows if row.is_cancelled and not row.is_lost),
         expired=frozenset(
-            (row.job_id, row.number)
-            for row in rows
-            if row.is_expired and not row.is_cancelled and not row.is_lost
+            (row.job_id, row.number) for row in rows if row.is_expired and not row.is_cancelled and not row.is_lost
         ),
     )

@@ -105,14 +105,15 @@ def record(session: Session, ref: ShardRef, epoch: int, results: Sequence[ItemRe
 
 def _dump(results: Sequence[ItemResult]) -> str:
     """As JSON. PostgreSQL has no NUL in text and a model may well write one: it becomes U+FFFD."""
-    rows = [asdict(result) for result in results]
-    for row in rows:
-        if row["output"] is not None:
-            row["output"] = _storable(row["output"])
-        if row["error"] is not None:
-            row["error"] = {name: _storable(value) if isinstance(value, str) else value for name, value in row["error"].items()}
-    return json.dumps(rows)
+    return json.dumps([_storable(asdict(result)) for result in results])
 
 
-def _storable(value: str) -> str:
-    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+def _storable(value: Any) -> Any:
+    match value:
+        case str():
+            return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+        case dict():
+            return {name: _storable(part) for name, part in value.items()}
+        case list() | tuple():
+            return [_storable(part) for part in value]
+    return value

@@ -1,8 +1,8 @@
 """Ring: choose which waiting shards get a message next. The one function that decides who is served.
 
 A small window of shards is rung and not yet claimed; it is topped up fairly: each place goes to the tenant with the
-fewest shards in flight for its weight, and in a tenant to the oldest. The cost grows with the window and the tenants that
-wait, never with the backlog.
+fewest shards in flight for its weight, and in a tenant to the oldest. The cost grows with the window and the tenants
+that wait, never with the backlog.
 """
 
 from typing import Final

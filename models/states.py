@@ -60,9 +60,7 @@ Status = TypeVar("Status", JobStatus, ItemStatus, ShardStatus)
 
 JOB_MOVES: Final[Mapping[JobStatus, frozenset[JobStatus]]] = {
     JobStatus.QUEUED: frozenset({JobStatus.RUNNING, JobStatus.CANCELLED, JobStatus.EXPIRED}),
-    JobStatus.RUNNING: frozenset(
-        {JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED}
-    ),
+    JobStatus.RUNNING: frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED}),
 }
 
 # queued -> succeeded or failed: an item may end before it ever needs the engine (its prompt is too long, say).

@@ -15,8 +15,8 @@ from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.orm import Session
 
 from models.errors import DuplicateCustomId, ModelNotFound, NoItems, QuotaExceeded, UnstorableText
-from models.ids import new_id
 from models.idempotency import take
+from models.ids import new_id
 from models.notify import notify
 from models.states import JobKind, Lane
 
@@ -94,9 +94,7 @@ WHERE tenant_id = :tenant_id AND status IN ('queued', 'running')
 """)
 
 
-def submit(
-    session: Session, new_job: NewJob, items: Iterable[NewItem], *, shard_items: int = SHARD_ITEMS
-) -> Submitted:
+def submit(session: Session, new_job: NewJob, items: Iterable[NewItem], *, shard_items: int = SHARD_ITEMS) -> Submitted:
     """Write a job of `items` (iterated once, not at all on a replay), cut into shards of `shard_items`.
 
     After any exception, the iterator's own included, the transaction must be rolled back: nothing is half accepted.
@@ -123,9 +121,7 @@ def submit(
 
 
 def _insert_job(session: Session, job_id: str, new_job: NewJob) -> None:
-    documents = {
-        name: json.dumps(getattr(new_job, name)) for name in ("parameters", "decoding", "options", "metadata")
-    }
+    documents = {name: json.dumps(getattr(new_job, name)) for name in ("parameters", "decoding", "options", "metadata")}
     values = {
         "id": job_id,
         "tenant_id": new_job.tenant_id,

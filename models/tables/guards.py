@@ -3,11 +3,11 @@
 Deleting is allowed: retention is not a change of history.
 """
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Final, TypeVar
 
 from sqlalchemy import DDL, event
-from sqlalchemy.schema import ExecutableDDLElement
 
 from models.states import ITEM_MOVES, JOB_MOVES, SHARD_MOVES
 from models.tables.base import Base
@@ -20,7 +20,10 @@ FROZEN: Final = {
 }
 
 
-def guard(table: str, moves: Mapping[str, frozenset[str]], frozen: tuple[str, ...]) -> tuple[str, str]:
+State = TypeVar("State", bound=StrEnum)
+
+
+def guard(table: str, moves: Mapping[State, frozenset[State]], frozen: tuple[str, ...]) -> tuple[str, str]:
     """The function and the trigger that keep the rows of a table to their moves. Violations are SQLSTATE 23514."""
     legal = " OR ".join(
         f"(OLD.status = '{old}' AND NEW.status IN ({_literals(news)}))" for old, news in sorted(moves.items())
@@ -45,7 +48,7 @@ EXECUTE FUNCTION {table}_guard()"""
     return function, trigger
 
 
-def _literals(values: Mapping[str, object] | frozenset[str]) -> str:
+def _literals(values: Iterable[str]) -> str:
     return ", ".join(f"'{value}'" for value in sorted(values))
 
 
@@ -71,9 +74,6 @@ GUARDS: Final = (
 )
 
 
-def _ddl(statement: str) -> ExecutableDDLElement:
-    return DDL(statement.replace("%", "%%"))
-
-
 for _statement in GUARDS:
-    event.listen(Base.metadata, "after_create", _ddl(_statement))
+    _ddl = DDL(_statement.replace("%", "%%"))  # type: ignore[no-untyped-call]
+    event.listen(Base.metadata, "after_create", _ddl)

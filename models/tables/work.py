@@ -109,9 +109,7 @@ class Item(Base):
     __table_args__ = (
         CheckConstraint(ENDED_WITH_TIME, name="ended_with_time"),
         CheckConstraint("attempts >= 0", name="attempts_not_negative"),
-        Index(
-            "items_custom_id", "job_id", "custom_id", unique=True, postgresql_where=text("custom_id IS NOT NULL")
-        ),
+        Index("items_custom_id", "job_id", "custom_id", unique=True, postgresql_where=text("custom_id IS NOT NULL")),
     )
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)

@@ -1,0 +1,82 @@
+"""Finish and release: the two ways in which a holder gives a shard up."""
+
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from models.ending import end_job
+from models.errors import LeaseLost
+from models.notify import notify
+from models.shard import ShardRef
+from models.states import TERMINAL_JOB, TERMINAL_SHARD, ShardStatus
+
+LOCK_JOB: Final = text("SELECT status FROM jobs WHERE id = :job_id FOR NO KEY UPDATE")
+
+END_SHARD: Final = text("""
+UPDATE shards SET status = 'finished', lease_expires_at = NULL
+WHERE job_id = :job_id AND number = :number AND epoch = :epoch AND status = 'running'
+  AND NOT EXISTS (
+      SELECT FROM items WHERE items.job_id = shards.job_id AND items.index BETWEEN shards.first AND shards.last
+        AND items.status IN ('queued', 'running')
+  )
+RETURNING number
+""")
+
+FIND_SHARD: Final = text("SELECT epoch, status FROM shards WHERE job_id = :job_id AND number = :number")
+
+RELEASE: Final = text("""
+UPDATE shards
+SET status = 'queued', epoch = epoch + 1, lease_expires_at = NULL, rung_at = NULL, worker_id = NULL
+WHERE job_id = :job_id AND number = :number AND epoch = :epoch AND status = 'running'
+RETURNING first, last
+""")
+
+GIVE_BACK: Final = text("""
+UPDATE items SET status = 'queued', attempts = attempts - 1
+WHERE job_id = :job_id AND index BETWEEN :first AND :last AND status = 'running'
+""")
+
+
+def finish(session: Session, ref: ShardRef, epoch: int) -> bool:
+    """End the shard if none of its items is open, and the job if this was its last; True when the job has ended.
+
+    Safe to repeat. False with the shard left as it is when items are still open.
+
+    Raises:
+        LeaseLost: the shard is open and not held at `epoch` any more.
+    """
+    job_status = session.execute(LOCK_JOB, {"job_id": ref.job_id}).scalar()
+    held = {"job_id": ref.job_id, "number": ref.number, "epoch": epoch}
+    if session.execute(END_SHARD, held).first() is None:
+        return _is_over(session, ref, epoch) and job_status in TERMINAL_JOB
+    notify(session, ref.job_id)
+    return end_job(session, ref.job_id)
+
+
+def release(session: Session, ref: ShardRef, epoch: int, *, lost: bool) -> None:
+    """Give the shard back to the queue under the next epoch.
+
+    `lost` says that the engine died: what it had admitted stays `running` and the next claim treats it as suspect.
+    Otherwise nobody is to blame, and admitted items get their attempt back.
+
+    Raises:
+        LeaseLost: the shard is not held at `epoch` any more.
+    """
+    held = {"job_id": ref.job_id, "number": ref.number, "epoch": epoch}
+    shard = session.execute(RELEASE, held).one_or_none()
+    if shard is None:
+        raise LeaseLost(ref.job_id, ref.number, epoch)
+    if not lost:
+        session.execute(GIVE_BACK, {"job_id": ref.job_id, "first": shard.first, "last": shard.last})
+    notify(session, ref.job_id)
+
+
+def _is_over(session: Session, ref: ShardRef, epoch: int) -> bool:
+    """Whether the shard has ended already; False when it is still held with items open."""
+    shard = session.execute(FIND_SHARD, {"job_id": ref.job_id, "number": ref.number}).one_or_none()
+    if shard is not None and shard.status in TERMINAL_SHARD:
+        return True
+    if shard is None or shard.epoch != epoch or shard.status != ShardStatus.RUNNING:
+        raise LeaseLost(ref.job_id, ref.number, epoch)
+    return False
