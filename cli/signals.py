@@ -14,9 +14,11 @@ Handler = Callable[[int, FrameType | None], Any] | int | None
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt in the block."""
+    """The first SIGINT, SIGTERM or SIGHUP raises KeyboardInterrupt in the block; further ones change nothing."""
 
     def interrupt(*_: object) -> None:
+        for number in STOPPING:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     with _handled(interrupt):

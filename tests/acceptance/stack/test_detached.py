@@ -1,0 +1,192 @@
+"""`skim up --detach`: the whole stack, on real parts, as a script meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+pytestmark = [pytest.mark.demo, pytest.mark.timeout(600)]
+
+PROCESSES = {"postgres", "redis", "api", "flower", "beat", "control", "worker-1"}
+DOCUMENT = "The tide comes in twice a day because the Moon pulls at the sea. " * 8
+
+
+@pytest.fixture(scope="module")
+def stack(skim: Any) -> Iterator[Any]:
+    """The command with its stack up."""
+    done = skim("up", "--detach", *skim.ports)
+    assert done.returncode == 0, done.stderr
+    yield skim
+    skim("down")
+
+
+def test_status_names_addresses_and_processes(stack: Any) -> None:
+    status = stack.json("status")
+
+    assert list(status) == ["running", "api_url", "flower_url", "database_url", "redis_url", "processes"]
+    assert status["running"] is True
+    assert status["api_url"] == f"http://127.0.0.1:{stack.port}"
+    assert status["flower_url"] == f"http://127.0.0.1:{stack.flower_port}"
+    assert status["database_url"].startswith("postgresql+psycopg://")
+    assert {one["name"] for one in status["processes"]} == PROCESSES
+    assert all(one.keys() == {"name", "pid", "state"} for one in status["processes"])
+    assert {one["state"] for one in status["processes"]} == {"running"}
+
+
+def test_credentials_are_private_and_work(stack: Any) -> None:
+    credentials: Path = stack.home.credentials
+    key = json.loads(credentials.read_text())["api_key"]
+
+    assert stat.S_IMODE(credentials.stat().st_mode) == 0o600
+    answer = httpx.get(f"http://127.0.0.1:{stack.port}/v1/models", headers={"Authorization": f"Bearer {key}"})
+    assert [row["name"] for row in answer.json()["data"]] == ["smollm2-135m-instruct"]
+    assert answer.json()["data"][0]["context_length"] == 2048
+
+
+def test_second_up_finds_the_running_stack_at_once(stack: Any) -> None:
+    before = stack.json("status")
+    began = time.monotonic()
+    done = stack("up", "--detach", *stack.ports)
+
+    assert (done.returncode, "already running" in done.stderr) == (0, True)
+    assert time.monotonic() - began < 5
+    assert stack.json("status") == before
+
+
+def test_documents_from_every_source_are_summarised(stack: Any, tmp_path: Path) -> None:
+    (tmp_path / "tide.md").write_text(DOCUMENT)
+    lines = "\n".join(json.dumps({"custom_id": f"line-{n}", "document": DOCUMENT}) for n in range(2))
+    (tmp_path / "more.jsonl").write_text(lines)
+    output = tmp_path / "results.jsonl"
+
+    done = stack("submit", str(tmp_path), "--wait", "--max-tokens", "16", "--output", str(output), "--json")
+
+    assert done.returncode == 0, done.stderr
+    job = json.loads(done.stdout)
+    assert (job["kind"], job["status"], job["counts"]["succeeded"]) == ("summarize", "succeeded", 3)
+    results = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [one["custom_id"] for one in results] == ["line-0", "line-1", str(tmp_path / "tide.md")]
+    assert all(one["output"] for one in results)
+    assert [json.loads(line) for line in stack("results", job["id"]).stdout.splitlines()] == results
+    assert job["id"] in {row["id"] for row in stack.json("jobs")["data"]}
+    assert stack.json("show", job["id"])["id"] == job["id"]
+
+
+def test_prompt_from_standard_input_is_answered(stack: Any) -> None:
+    done = stack("submit", "-", "--kind", "generate", "--max-tokens", "8", "--wait", stdin="Say hello.")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_cancelled_job_ends_with_its_own_code(stack: Any, tmp_path: Path) -> None:
+    prompts = "\n".join(json.dumps({"prompt": f"Count to a million, from {n}:"}) for n in range(200))
+    (tmp_path / "many.jsonl").write_text(prompts)
+    job_id = stack("submit", str(tmp_path), "--max-tokens", "500").stdout.strip()
+
+    cancelled = stack("cancel", job_id)
+
+    assert cancelled.returncode == 0, cancelled.stderr
+    assert stack("show", job_id, "--wait").returncode == 8
+
+
+def test_refusals_have_their_own_codes(stack: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text(DOCUMENT)
+    (tmp_path / "lines.jsonl").write_text('{"prompt": "a"}\n{"prompt": 7}\n')
+
+    assert stack("show", "job_00000000000000000000000000").returncode == 7
+    unknown = stack("submit", str(tmp_path / "a.md"), "--model", "unknown")
+    assert unknown.returncode in (5, 7)
+    assert "unknown" in unknown.stderr
+    wrong = stack("submit", str(tmp_path / "lines.jsonl"))
+    assert wrong.returncode == 5
+    assert "prompt" in wrong.stderr
+
+
+def test_keys_are_created_used_and_revoked(stack: Any) -> None:
+    made = stack.json("keys", "create", "for-tests", "--scope", "jobs")
+    url = f"http://127.0.0.1:{stack.port}/v1/jobs"
+    headers = {"Authorization": f"Bearer {made['secret']}"}
+    assert httpx.get(url, headers=headers).status_code == 200
+
+    assert stack("keys", "revoke", made["id"]).returncode == 0
+
+    assert httpx.get(url, headers=headers).status_code == 401
+    assert made["secret"] not in stack("keys", "list", "--json").stdout
+
+
+def test_flower_asks_for_its_password_and_takes_no_orders(stack: Any) -> None:
+    url = f"http://127.0.0.1:{stack.flower_port}"
+    login = ("skim", stack.home.flower_password.read_text().strip())
+
+    assert httpx.get(f"{url}/api/workers").status_code == 401
+    _until(lambda: httpx.get(f"{url}/workers", auth=login).status_code == 200, timeout_s=20)
+    order = httpx.post(f"{url}/api/task/async-apply/control.sweep", auth=login, json={})
+    assert order.status_code == 403
+
+
+@pytest.mark.parametrize("name", ["api", "redis", "worker-1"])
+def test_killed_process_is_started_again_and_the_work_goes_on(stack: Any, tmp_path: Path, name: str) -> None:
+    pid = stack.pid(name)
+    os.kill(pid, signal.SIGKILL)
+
+    _until(lambda: _is_back(stack, name, pid), timeout_s=30)
+    (tmp_path / "a.md").write_text(DOCUMENT)
+    done = stack("submit", str(tmp_path), "--wait", "--max-tokens", "8")
+
+    assert done.returncode == 0, done.stderr
+    listed = stack("status").stdout
+    line = next(line for line in listed.splitlines() if line.startswith(name))
+    assert line.split()[3] == "1", listed  # the column of restarts
+
+
+def test_other_stack_on_the_same_ports_is_told_of_free_ones(stack: Any, tmp_path: Path) -> None:
+    other = type(stack)(tmp_path / "home", stack.port, stack.flower_port)
+
+    done = other("up", "--detach", *other.ports)
+
+    assert done.returncode == 3
+    assert f"port {stack.port} is taken; free are" in done.stderr
+    assert other.living() == []
+
+
+def test_zz_down_stops_everything_and_says_when_there_is_nothing(stack: Any) -> None:
+    assert stack.living()
+
+    done = stack("down")
+
+    assert done.returncode == 0, done.stderr
+    order = [line.split()[1] for line in done.stderr.splitlines() if line.endswith("stopped")]
+    assert order.index("worker-1") < order.index("api") < order.index("redis") < order.index("postgres")
+    assert stack.living() == []
+    assert stack.json("status") == {
+        "running": False,
+        "api_url": None,
+        "flower_url": None,
+        "database_url": None,
+        "redis_url": None,
+        "processes": [],
+    }
+    assert stack("status").returncode == 3
+    assert stack("down").returncode == 0
+
+
+def _is_back(stack: Any, name: str, killed: int) -> bool:
+    states = {one["name"]: one for one in stack.json("status")["processes"]}
+    return bool(states[name]["state"] == "running" and states[name]["pid"] != killed)
+
+
+def _until(is_true: Callable[[], bool], *, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not is_true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.2)
