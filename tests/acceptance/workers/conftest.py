@@ -11,8 +11,12 @@ from sqlalchemy import text as sql
 from models.catalog import NewModel, add_model
 from models.database import connect
 from tests.acceptance.workers.service import MODEL, TENANT, TIMES, Service
-from tests.unit.workers.conftest import save_tokenizer
+from tests.tools.networks import tiny
+from tests.unit.workers.conftest import ASCII, save_tokenizer
 from workers.queues import connect as broker
+
+NUM_TOKENS = len(ASCII) + 3
+LLAMA_LENGTH = 512
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +53,23 @@ def service(
         service.stop()
         for number in range(len(service.processes)):
             print((tmp_path / f"{number}.log").read_text()[-4000:])  # noqa: T201 - pytest shows it on failure
+
+
+@pytest.fixture(scope="session")
+def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama whose tokens are printable characters."""
+    folder = save_tokenizer(tmp_path_factory.mktemp("llama"), None, ASCII)
+    tiny(vocabulary=NUM_TOKENS).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def tiny_llama(service: Service, llama_folder: Path) -> Path:
+    """Makes the service's model a random Llama, in float64 so that its text does not depend on who shares the batch."""
+    with service.database.session() as session:
+        values = {"source": str(llama_folder), "length": LLAMA_LENGTH, "name": MODEL}
+        session.execute(
+            sql("UPDATE models SET source = :source, dtype = 'float64', context_length = :length WHERE name = :name"),
+            values,
+        )
+    return llama_folder

@@ -10,14 +10,14 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-from transformers import PreTrainedTokenizerFast
+from pathlib import Path
 
 from engine.errors import BadRequest
 from engine.request import Admitted, Drafter, Event, Finished, FinishReason, Request, Statistics
 from workers.device.options import parse
 from workers.device.tether import die_with
 from workers.logs import configure
+from workers.text import Text
 from workers.wire import Hello, Server
 
 STEP_S = float(os.environ.get("ECHO_STEP_S", "0.01"))
@@ -44,8 +44,8 @@ class Row:
 class Echo:
     """A decoder whose output is its prompt, over and over."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, rows: int, length: int) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, text: Text, rows: int, length: int) -> None:
+        self._text = text
         self._num_rows = rows
         self._length = length
         self._rows: list[Row] = []
@@ -97,7 +97,7 @@ class Echo:
     def _suffer(self, row: Row) -> None:
         if row.tokens:
             return
-        text = self._tokenizer.decode(row.request.prompt)
+        text = self._text.decode(row.request.prompt)
         if "POISON" in text:
             os.kill(os.getpid(), signal.SIGKILL)
         if "HANG" in text:
@@ -108,9 +108,8 @@ def main() -> int:
     options = parse(sys.argv[1:])
     die_with(options.parent)
     configure(options.log_level)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(options.source)
-    hello = Hello(options.source, options.length, "float32", "cpu", "cpu", options.rows, len(tokenizer), (0,))
-    server = Server(Echo(tokenizer, options.rows, options.length), hello, options.socket)
+    hello = Hello(options.source, options.length, "float32", "cpu", "cpu", options.rows, 256, (0,))
+    server = Server(Echo(Text(Path(options.source)), options.rows, options.length), hello, options.socket)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     server.run()

@@ -111,9 +111,8 @@ class Service:
         lane: Lane = Lane.BULK,
         kind: JobKind = JobKind.GENERATE,
         shard_items: int = 16,
-        is_rung: bool = True,
+        temperature: float = 0.0,
         deadline_s: float | None = None,
-        decoding: dict[str, Any] | None = None,
     ) -> str:
         """Submit one item a prompt; returns the job's id."""
         field_name = "document" if kind is JobKind.SUMMARIZE else "prompt"
@@ -122,17 +121,15 @@ class Service:
             kind=kind,
             model=MODEL,
             lane=lane,
-            parameters={"max_tokens": max_tokens, "temperature": 0.0, "top_p": 1.0, "top_k": 0, "seed": 7},
-            decoding=decoding or {"drafter": "auto"},
+            parameters={"max_tokens": max_tokens, "temperature": temperature, "top_p": 1.0, "top_k": 0, "seed": 7},
+            decoding={"drafter": "auto", "reproducible": False},
             options={"style": "paragraph", "max_words": 40} if kind is JobKind.SUMMARIZE else {},
             deadline_s=deadline_s,
         )
         with self.database.session() as session:
-            job_id = submit(
-                session, job, [NewItem(None, {field_name: one}) for one in prompts], shard_items=shard_items
-            )
-        if is_rung:
-            self.bell.ring(MODEL, lane)
+            items = [NewItem(None, {field_name: one}) for one in prompts]
+            submitted = submit(session, job, items, shard_items=shard_items)
+        self.bell.ring(MODEL, lane)
         return submitted.job_id
 
     def rows(self, query: str, **values: Any) -> list[Any]:

@@ -1,5 +1,6 @@
 """A tokenizer that needs no download: one token a byte, a chat template, two special tokens."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,17 @@ TEMPLATE = (
 )
 
 
-def save_tokenizer(folder: Path, template: str | None) -> Path:
-    """Write a byte-level tokenizer to `folder`."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+ASCII = [*map(chr, range(33, 127)), "Ġ", "Ċ"]  # the last two are space and line feed
+
+
+def save_tokenizer(folder: Path, template: str | None, alphabet: Sequence[str] = ()) -> Path:
+    """Write a byte-level tokenizer to `folder`, for all bytes or for those of `alphabet`; 3 special tokens follow."""
+    alphabet = alphabet or sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE({char: number for number, char in enumerate(alphabet)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(["<|end|>", "<|user|>", "<|assistant|>"])
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>")
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>")  # type: ignore[no-untyped-call]
     fast.chat_template = template
     fast.save_pretrained(folder)
     return folder
