@@ -26,14 +26,14 @@ class Control(Task):  # type: ignore[misc]
 
     @cached_property
     def database(self) -> Database:
-        return connect(settings.database_url, pool_size=2, application_name="skim-control")
+        return connect(settings.need_database(), pool_size=2, application_name="skim-control")
 
     @cached_property
     def bell(self) -> Bell:
         return Bell(self.database, self.app)
 
 
-@app.task(base=Control, bind=True, name=SWEEP_TASK)
+@app.task(base=Control, bind=True, name=SWEEP_TASK)  # type: ignore[untyped-decorator]  # Celery has no types
 def sweep_all(self: Control) -> None:
     """Give expired leases back, end what nobody will end, and ring every queue that has work."""
     if time.monotonic() - self.swept_at < LEAST_S:

@@ -5,6 +5,7 @@ WorkerError
 ├── DeviceMissing        the machine has no such device
 ├── EngineLost           the engine process went away with requests in flight
 ├── FrameError           bytes on the socket that are no frame
+├── ShardFailed          a task could not do its shard; the sweep gives it to another
 └── TextError            an item that can never run; ``code`` says why
 """
 
@@ -27,6 +28,13 @@ class EngineLost(WorkerError):
 
 class FrameError(WorkerError):
     """Bytes on the socket that are no frame."""
+
+
+class ShardFailed(WorkerError):
+    """A task could not do its shard; the sweep gives it to another. Names the cause's kind, never its message."""
+
+    def __init__(self, cause: str, job_id: str, number: int) -> None:
+        super().__init__(f"{cause} while doing shard {number} of {job_id}")
 
 
 class TextError(WorkerError):

@@ -17,6 +17,9 @@ SHARED: list[structlog.typing.Processor] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
 
+# Each says at every message what the shards' own lines say better.
+CHATTY = ("celery.app.trace", "celery.beat", "celery.worker.strategy")
+
 
 def configure(level: str) -> None:
     """Send structlog and the standard library's loggers to stderr as JSON lines."""
@@ -37,6 +40,8 @@ def configure(level: str) -> None:
             ],
         )
     )
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

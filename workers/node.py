@@ -41,7 +41,7 @@ class Node:
         self.model = settings.node.model
         self.worker_id = settings.node.worker_id
         self.database = connect(
-            settings.database_url, pool_size=POOL_SIZE, application_name=f"skim-node {self.worker_id}"
+            settings.need_database(), pool_size=POOL_SIZE, application_name=f"skim-node {self.worker_id}"
         )
         self.link = Link(settings.node.socket)
         self.bell = Bell(self.database, app)

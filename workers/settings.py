@@ -57,6 +57,16 @@ class WorkerSettings:
                 f"SKIM_LEASE_S ({self.lease_s:g}) must be at least twice SKIM_HEARTBEAT_S ({self.heartbeat_s:g})"
             )
 
+    def need_database(self) -> str:
+        """The registry's address.
+
+        Raises:
+            ConfigurationError: it is not set. Beat and Flower do without one.
+        """
+        if not self.database_url:
+            raise ConfigurationError("SKIM_DATABASE_URL is not set")
+        return self.database_url
+
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "WorkerSettings":
         """Read the environment.

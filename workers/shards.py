@@ -7,6 +7,7 @@ from models.claim import Claim, claim
 from models.errors import LeaseLost
 from workers.app import app, settings
 from workers.carrier import Carrier, Outcome
+from workers.errors import ShardFailed
 from workers.item import workshop
 from workers.ledger import Ledger
 from workers.node import Node, attach
@@ -18,22 +19,29 @@ log = structlog.get_logger(__name__)
 attach(app, settings)
 
 
-@app.task(name=SHARD_TASK)
+@app.task(name=SHARD_TASK)  # type: ignore[untyped-decorator]  # Celery has no types
 def generate_shard(job_id: str, number: int) -> None:
     """Answer a doorbell. Late, doubled and stale ones find nothing to claim."""
-    node: Node = app.node
+    with bound_contextvars(job=job_id, shard=number):
+        try:
+            _answer(app.node, job_id, number)
+        except Exception as error:
+            # Celery logs what a task raises, and an error's message may quote an item: only its kind goes on.
+            raise ShardFailed(type(error).__name__, job_id, number) from None
+
+
+def _answer(node: Node, job_id: str, number: int) -> None:
     hello = node.engine()
     if hello is None:
         return
-    with bound_contextvars(job=job_id, shard=number):
-        with node.database.session() as session:
-            claimed = claim(session, job_id, number, node.worker_id, lease_s=node.settings.lease_s)
-        if claimed is None:
-            return
-        with bound_contextvars(epoch=claimed.epoch):
-            node.bell.ring(claimed.model, claimed.lane)
-            _carry(node, hello, claimed)
-            node.bell.ring(claimed.model, claimed.lane)
+    with node.database.session() as session:
+        claimed = claim(session, job_id, number, node.worker_id, lease_s=node.settings.lease_s)
+    if claimed is None:
+        return
+    with bound_contextvars(epoch=claimed.epoch):
+        node.bell.ring(claimed.model, claimed.lane)
+        _carry(node, hello, claimed)
+        node.bell.ring(claimed.model, claimed.lane)
 
 
 def _carry(node: Node, hello: Hello, claimed: Claim) -> None:

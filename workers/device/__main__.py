@@ -36,7 +36,7 @@ def main(arguments: Sequence[str], engine: Sequence[str] = ENGINE) -> Exit:
         settings = WorkerSettings.from_env()
         configure(settings.log_level)
         device = Device.find(options.device)
-        database = connect(settings.database_url, pool_size=2, application_name="skim-device")
+        database = connect(settings.need_database(), pool_size=2, application_name="skim-device")
         model = _model(database, options.model)
     except (ConfigurationError, DeviceMissing) as error:
         return _refuse(Exit.CONFIG, str(error))

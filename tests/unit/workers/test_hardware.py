@@ -37,5 +37,6 @@ def test_an_index_counts_the_devices_one_may_see(index: int, visible: str | None
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(count_cuda() == 0, reason="no CUDA device here")
 def test_the_first_gpu_is_found() -> None:
     assert Device.find("cuda:0") == Device.find("cuda") == Device("cuda:0", 0)
