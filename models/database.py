@@ -44,8 +44,8 @@ class Database:
 
         Uses a connection of its own. Raises psycopg.OperationalError when it cannot be had or breaks.
         """
-        arguments, options = self.engine.dialect.create_connect_args(self.engine.url)
-        with psycopg.connect(*arguments, **options, **LISTENER, autocommit=True) as connection:
+        _, options = self.engine.dialect.create_connect_args(self.engine.url)
+        with psycopg.connect(**{**options, **LISTENER}, autocommit=True) as connection:
             connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
             while True:
                 for notification in connection.notifies(timeout=timeout_s):
@@ -71,6 +71,7 @@ def connect(
         max_overflow=max(1, pool_size // 2),
         pool_timeout=10,
         pool_pre_ping=True,  # a restarted server costs nobody a request
+        hide_parameters=True,  # an error must not quote a prompt
         isolation_level="READ COMMITTED",  # row locks re-read what they waited for; the verbs count on it
         connect_args={
             "application_name": application_name,
