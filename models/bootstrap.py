@@ -61,10 +61,10 @@ def main() -> int:
         settings = Settings.from_env(os.environ)
         secret = bootstrap(settings)
     except BootstrapFailed as error:
-        print(f"skim: {error}", file=sys.stderr)
+        _say(str(error))
         return 1
     if secret is not None and settings.credentials is None:
-        print(f"The first API key, shown only now: {secret}")
+        sys.stdout.write(f"The first API key, shown only now: {secret}\n")
     return 0
 
 
@@ -145,7 +145,7 @@ def _wait(database: Database, wait_s: float) -> None:
                 address = database.engine.url.render_as_string()
                 raise BootstrapFailed(f"no database at {address} after {wait_s:g} s: {_reason(error)}") from error
             if not is_told:
-                print(f"skim: waiting for the database: {_reason(error)}", file=sys.stderr)
+                _say(f"waiting for the database: {_reason(error)}")
                 is_told = True
         time.sleep(RETRY_S)
 
@@ -154,6 +154,11 @@ def _reason(error: SQLAlchemyError) -> str:
     """The driver's first line."""
     cause = getattr(error, "orig", None) or error
     return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"skim: {message}\n")
+    sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -25,18 +25,22 @@ State = TypeVar("State", bound=StrEnum)
 
 def guard(table: str, moves: Mapping[State, frozenset[State]], frozen: tuple[str, ...]) -> tuple[str, str]:
     """The function and the trigger that keep the rows of a table to their moves. Violations are SQLSTATE 23514."""
-    legal = " OR ".join(
+    legal = "\n        OR ".join(
         f"(OLD.status = '{old}' AND NEW.status IN ({_literals(news)}))" for old, news in sorted(moves.items())
     )
-    columns = ", ".join(f"{{row}}.{column}" for column in frozen)
+    old_row, new_row = (", ".join(f"{row}.{column}" for column in frozen) for row in ("OLD", "NEW"))
     function = f"""
 CREATE FUNCTION {table}_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF OLD.status IS DISTINCT FROM NEW.status AND NOT ({legal}) THEN
+    IF OLD.status IS DISTINCT FROM NEW.status AND NOT (
+        {legal}
+    ) THEN
         RAISE EXCEPTION '{table}: % may not become %', OLD.status, NEW.status USING ERRCODE = 'check_violation';
     END IF;
-    IF OLD.status NOT IN ({_literals(moves)})
-        AND ({columns.format(row="OLD")}) IS DISTINCT FROM ({columns.format(row="NEW")}) THEN
+    IF OLD.status NOT IN ({_literals(moves)}) AND
+        ({old_row})
+        IS DISTINCT FROM ({new_row})
+    THEN
         RAISE EXCEPTION '{table}: a row that is % never changes', OLD.status USING ERRCODE = 'check_violation';
     END IF;
     RETURN NEW;
