@@ -1,17 +1,22 @@
 """The attention function every served network runs: grouped queries over a view of the slot cache.
 
 It knows a pass only as "a mask per window"; scaling, window and softcap are the layer's own arguments. Registered with
-transformers under ``NAME``, so stock modules call it and no module is copied.
+transformers under ``NAME``, so stock modules call it and no module is copied. Families that do not use the interface
+keep their eager attention and take the mask as an argument.
 """
 
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812  the name every torch user knows it by
-from transformers import AttentionInterface
+from transformers import AttentionInterface, PreTrainedModel
+
+from engine.errors import Unsupported
 
 NAME = "skim"
-PASS_ARGUMENT = "skim_pass"  # noqa: S105  the keyword under which layers hand the pass down
+# The pass rides on the key view that the cache hands out: every family gives that very tensor to its attention, while
+# not every family passes keyword arguments down.
+CARRIED = "skim_pass"
 
 
 class Masked(Protocol):
@@ -42,7 +47,7 @@ def attend(
 
     Returns: ([batch, width, heads, head dim], no weights)
     """
-    run: Masked = kwargs[PASS_ARGUMENT]
+    run: Masked = key.__dict__[CARRIED]
     batch, heads, width, dim = query.shape
     kv_heads = key.shape[1]
     groups = heads // kv_heads
@@ -56,6 +61,34 @@ def attend(
         scores = softcap * torch.tanh(folded @ key.transpose(-1, -2) * scale / softcap) + mask
         out = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(value.dtype) @ value
     return out.reshape(batch, heads, width, dim).transpose(1, 2), None
+
+
+def adopt(network: PreTrainedModel) -> bool:
+    """Make a network call ``attend``; False for a family whose attention is not exchangeable, which then runs eager.
+
+    Raises: Unsupported for a network whose positions cannot be told apart from its masks.
+    """
+    if network._can_set_attn_implementation():
+        network.set_attn_implementation(NAME)
+        return True
+    if getattr(network.config, "alibi", False):
+        raise Unsupported(f"{network.config.model_type} with alibi positions cannot be served")
+    network.config._attn_implementation = "eager"
+    if network.config.model_type == "bloom":
+        _read_span(network.base_model)
+    return False
+
+
+def _read_span(body: Any) -> None:
+    """Let Bloom build its position biases for the span of a 4-D mask; it knows only masks of [batch, span]."""
+    build = body.build_alibi_tensor
+
+    def build_for(mask: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
+        flat = mask.new_ones((mask.shape[0], mask.shape[-1])) if mask.dim() == 4 else mask
+        biases: torch.Tensor = build(flat, *rest, **named)
+        return biases
+
+    body.build_alibi_tensor = build_for
 
 
 AttentionInterface.register(NAME, attend)

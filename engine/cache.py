@@ -7,7 +7,9 @@ back is moving a row's length, and nothing here is ever cropped.
 from dataclasses import dataclass
 
 import torch
-from transformers import PretrainedConfig
+from transformers import DynamicCache, PreTrainedModel
+
+from engine.errors import Unsupported
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +23,24 @@ class CacheShape:
     length: int
 
     @classmethod
-    def of(cls, config: PretrainedConfig, slots: int, length: int) -> "CacheShape":
-        """The shape a network of this configuration needs for ``slots`` rows of ``length`` positions."""
-        heads: int = config.num_attention_heads
-        return cls(
-            layers=config.num_hidden_layers,
-            kv_heads=getattr(config, "num_key_value_heads", None) or heads,
-            head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
-            slots=slots,
-            length=length,
-        )
+    def of(cls, network: PreTrainedModel, slots: int, length: int) -> "CacheShape":
+        """The shape a network needs for ``slots`` rows of ``length`` positions; read off one token's keys and values,
+        because configurations name these sizes differently.
+
+        Raises: Unsupported when its layers do not all keep keys and values of one size (state-space layers, say).
+        """
+        seen = DynamicCache()
+        token = torch.zeros((1, 1), dtype=torch.long, device=network.device)
+        with torch.inference_mode():
+            network(token, attention_mask=torch.ones_like(token), past_key_values=seen, use_cache=True)
+        kept = [(getattr(layer, "keys", None), getattr(layer, "values", None)) for layer in seen.layers]
+        sizes = {() if k is None or v is None else (*k.shape, *v.shape) for k, v in kept}
+        if len(sizes) != 1 or () in sizes or len(seen.layers) != network.config.num_hidden_layers:
+            raise Unsupported(f"{network.config.model_type} does not keep keys and values of one size in every layer")
+        _, kv_heads, _, head_dim, *of_values = sizes.pop()
+        if of_values != [1, kv_heads, 1, head_dim]:
+            raise Unsupported(f"{network.config.model_type} keeps values of another size than keys")
+        return cls(len(seen.layers), kv_heads, head_dim, slots, length)
 
     @property
     def elements_per_slot(self) -> int:

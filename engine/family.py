@@ -12,25 +12,54 @@ from engine.errors import Unsupported
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Names of the modules of a decoder layer, as attributes of the layer; ``layers`` is a path from the base model.
+    """Where a decoder layer keeps its halves, by attribute names of the layer.
 
-    Each half is (norm before it, the block itself); the layer adds the block's output to its input.
+    ``layers`` is a path from the base model. ``attention`` and ``mlp`` are the modules whose zero output makes the half
+    vanish. ``before_attention`` and ``before_mlp`` feed nothing else, so they need not run when their half is skipped.
+    ``adds_residual``: the halves take the residual as second argument and return the sum. ``in_tuple``: a layer returns
+    its hidden states in a tuple.
     """
 
-    layers: str
-    attention: tuple[str, str]
-    mlp: tuple[str, str]
+    layers: str = "layers"
+    attention: str = "self_attn"
+    mlp: str = "mlp"
+    before_attention: tuple[str, ...] = ()
+    before_mlp: tuple[str, ...] = ()
+    adds_residual: bool = False
+    in_tuple: bool = False
 
 
-_LLAMA = Family("layers", ("input_layernorm", "self_attn"), ("post_attention_layernorm", "mlp"))
+_SEQUENTIAL = Family(before_attention=("input_layernorm",), before_mlp=("post_attention_layernorm",))
+_SANDWICH = Family(before_attention=("input_layernorm",), before_mlp=("pre_feedforward_layernorm",))
+_SHARED_NORM = Family()  # one norm feeds both halves, or norms stand behind them
 
 FAMILIES = {
-    "llama": _LLAMA,
-    "mistral": _LLAMA,
-    "qwen2": _LLAMA,
-    "qwen3": _LLAMA,
-    "granite": _LLAMA,
-    "smollm3": _LLAMA,
+    "llama": _SEQUENTIAL,
+    "mistral": _SEQUENTIAL,
+    "mixtral": _SEQUENTIAL,
+    "qwen2": _SEQUENTIAL,
+    "qwen3": _SEQUENTIAL,
+    "qwen3_moe": _SEQUENTIAL,
+    "granite": _SEQUENTIAL,
+    "smollm3": _SEQUENTIAL,
+    "starcoder2": _SEQUENTIAL,
+    "phi3": _SEQUENTIAL,
+    "gemma": _SEQUENTIAL,
+    "gemma2": _SANDWICH,
+    "gemma3_text": _SANDWICH,
+    "olmo2": _SHARED_NORM,
+    "cohere": _SHARED_NORM,
+    "phi": _SHARED_NORM,
+    "stablelm": _SHARED_NORM,
+    "gpt_neox": Family(
+        attention="attention", before_attention=("input_layernorm",), before_mlp=("post_attention_layernorm",)
+    ),
+    "gpt2": Family("h", "attn", "mlp", before_attention=("ln_1",), before_mlp=("ln_2",)),
+    "gptj": Family("h", "attn", "mlp", in_tuple=True),
+    "falcon": Family("h", "self_attention", "mlp", in_tuple=True),
+    "bloom": Family("h", "self_attention", "mlp", ("input_layernorm",), (), adds_residual=True, in_tuple=True),
+    # Its MLP stands in the layer itself: without fc1 and with a zero fc2 nothing is left of it.
+    "opt": Family("decoder.layers", "self_attn", "fc2", before_mlp=("fc1",)),
 }
 
 

@@ -11,7 +11,7 @@ from time import perf_counter
 import torch
 from transformers import PreTrainedModel
 
-from engine.attention import NAME
+from engine.attention import adopt
 from engine.batch import Batch
 from engine.cache import CacheShape, SlotCache
 from engine.control import Controller
@@ -55,13 +55,13 @@ class Engine:
         skip_set: SkipSet | None = None,
         is_measured: bool = False,
     ) -> None:
-        network.set_attn_implementation(NAME)
         self.options = options
         self.num_steps = 0
         self._network = network
         self._eos = eos
         self._decode = decode
-        shape = CacheShape.of(network.config, options.rows, options.length)
+        shape = CacheShape.of(network, options.rows, options.length)
+        adopt(network)
         self._cache = SlotCache(shape, network.dtype, network.device)
         self._batch = Batch(self._cache)
         costs = StepCosts.measured(self._time_pass, options.rows) if is_measured else StepCosts.assumed()

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import Cache, PreTrainedModel
 
-from engine.attention import PASS_ARGUMENT
+from engine.attention import CARRIED, NAME
 from engine.cache import SlotCache
 
 
@@ -77,7 +77,9 @@ class Pass(Cache):
         keys[self._slots, :, self.columns] = key_states.transpose(1, 2)
         values[self._slots, :, self.columns] = value_states.transpose(1, 2)
         rows = slice(self._low, self._low + self.batch)
-        return keys[rows, :, : self.span], values[rows, :, : self.span]
+        seen = keys[rows, :, : self.span]
+        setattr(seen, CARRIED, self)
+        return seen, values[rows, :, : self.span]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Never decides a position: those are passed explicitly, and layer 0 may be skipped."""
@@ -101,27 +103,26 @@ class Pass(Cache):
         return folded.reshape(self.batch, 1, groups * self.width, self.span)
 
 
-def _inputs(run: Pass) -> dict[str, Any]:
-    # Any 4-D mask is taken as it is, so transformers builds none; attention asks the pass for the true one.
-    placeholder = run.tokens.new_zeros((1, 1, 1, 1))
+def _inputs(network: PreTrainedModel, run: Pass) -> dict[str, Any]:
+    # Any 4-D mask is taken as it is, so transformers builds none; our attention asks the pass for the true one.
+    is_ours = network.config._attn_implementation == NAME
     return {
         "input_ids": run.tokens,
         "position_ids": run.positions,
-        "attention_mask": placeholder,
+        "attention_mask": run.tokens.new_zeros((1, 1, 1, 1)) if is_ours else run.mask(None, 1),
         "past_key_values": run,
         "use_cache": True,
-        PASS_ARGUMENT: run,
     }
 
 
 @torch.inference_mode()
 def write(network: PreTrainedModel, run: Pass) -> None:
     """Compute keys and values of the pass's tokens in every layer; no logits (prefill)."""
-    network.base_model(**_inputs(run))
+    network.base_model(**_inputs(network, run))
 
 
 @torch.inference_mode()
 def logits_of(network: PreTrainedModel, run: Pass) -> torch.Tensor:
     """Run the pass and return logits [batch, width, vocabulary]."""
-    logits: torch.Tensor = network(**_inputs(run)).logits
+    logits: torch.Tensor = network(**_inputs(network, run)).logits
     return logits

@@ -16,31 +16,37 @@ from engine.skipset import SkipSet
 Module = TypeVar("Module", bound=nn.Module)
 
 
-class _NoAttention(nn.Module):
-    """Stands for a skipped attention block: adds exactly nothing to the residual stream."""
+class _Nothing(nn.Module):
+    """Stands for a skipped half: adds exactly nothing to the residual stream.
 
-    def forward(self, hidden_states: torch.Tensor, **_: Any) -> tuple[torch.Tensor, None]:
-        return torch.zeros_like(hidden_states), None
+    ``is_attention``: the layer expects (output, weights). ``adds_residual``: the half is given the residual as second
+    argument and returns the sum, which is then the residual itself.
+    """
 
+    def __init__(self, is_attention: bool, adds_residual: bool) -> None:
+        super().__init__()
+        self._is_attention = is_attention
+        self._adds_residual = adds_residual
 
-class _NoMlp(nn.Module):
-    """Stands for a skipped MLP: adds exactly nothing to the residual stream."""
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return torch.zeros_like(hidden_states)
+    def forward(
+        self, hidden_states: torch.Tensor, residual: torch.Tensor | None = None, *_: Any, **__: Any
+    ) -> torch.Tensor | tuple[torch.Tensor, None]:
+        out = residual if self._adds_residual and residual is not None else torch.zeros_like(hidden_states)
+        return (out, None) if self._is_attention else out
 
 
 class _PassThrough(nn.Module):
     """Stands for a layer of which both halves are skipped, at the same index."""
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: nn.Module, in_tuple: bool) -> None:
         super().__init__()
+        self._in_tuple = in_tuple
         for name in ("attention_type", "layer_type"):  # read by the model's loop in some families
             if hasattr(layer, name):
                 setattr(self, name, getattr(layer, name))
 
-    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        return hidden_states
+    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor | tuple[torch.Tensor, None]:
+        return (hidden_states, None) if self._in_tuple else hidden_states
 
 
 def draft_view(network: PreTrainedModel, skip_set: SkipSet) -> PreTrainedModel:
@@ -51,24 +57,27 @@ def draft_view(network: PreTrainedModel, skip_set: SkipSet) -> PreTrainedModel:
     family = family_of(network)
     skip_set.check(network.config.num_hidden_layers)
     view = _shallow(network)
-    name = view.base_model_prefix
-    body = _replace(view, name, _shallow(getattr(view, name)))
-    layers = list(getattr(body, family.layers))
-    for index, layer in enumerate(layers):
-        layers[index] = _without(layer, family, index in skip_set.attention, index in skip_set.mlp)
-    _replace(body, family.layers, nn.ModuleList(layers))
+    path = [network.base_model_prefix, *family.layers.split(".")]
+    parent: nn.Module = view
+    for name in path[:-1]:
+        parent = _replace(parent, name, _shallow(getattr(parent, name)))
+    layers = [
+        _without(layer, family, index in skip_set.attention, index in skip_set.mlp)
+        for index, layer in enumerate(getattr(parent, path[-1]))
+    ]
+    _replace(parent, path[-1], nn.ModuleList(layers))
     return view
 
 
 def _without(layer: nn.Module, family: Family, no_attention: bool, no_mlp: bool) -> nn.Module:
     if no_attention and no_mlp:
-        return _PassThrough(layer)
+        return _PassThrough(layer, family.in_tuple)
     if not (no_attention or no_mlp):
         return layer
     kept = _shallow(layer)
-    norm, block = family.attention if no_attention else family.mlp
-    _replace(kept, norm, nn.Identity())  # its output would be thrown away
-    _replace(kept, block, _NoAttention() if no_attention else _NoMlp())
+    _replace(kept, family.attention if no_attention else family.mlp, _Nothing(no_attention, family.adds_residual))
+    for idle in family.before_attention if no_attention else family.before_mlp:
+        _replace(kept, idle, nn.Identity())  # its output would be thrown away
     return kept
 
 
