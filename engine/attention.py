@@ -5,6 +5,8 @@ transformers under ``NAME``, so stock modules call it and no module is copied. F
 keep their eager attention and take the mask as an argument.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -89,6 +91,18 @@ def _read_span(body: Any) -> None:
         return biases
 
     body.build_alibi_tensor = build_for
+
+
+@contextmanager
+def stock_attention(network: PreTrainedModel) -> Iterator[None]:
+    """Let the network run transformers' eager attention for a while."""
+    config = network.config
+    before = config._attn_implementation
+    config._attn_implementation = "eager"
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
 
 
 AttentionInterface.register(NAME, attend)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
+from engine.attention import stock_attention
 from engine.errors import Unsupported
 
 
@@ -31,7 +32,7 @@ class CacheShape:
         """
         seen = DynamicCache()
         token = torch.zeros((1, 1), dtype=torch.long, device=network.device)
-        with torch.inference_mode():
+        with torch.inference_mode(), stock_attention(network):
             network(token, attention_mask=torch.ones_like(token), past_key_values=seen, use_cache=True)
         kept = [(getattr(layer, "keys", None), getattr(layer, "values", None)) for layer in seen.layers]
         sizes = {() if k is None or v is None else (*k.shape, *v.shape) for k, v in kept}
@@ -51,7 +52,7 @@ class SlotCache:
     """Keys and values, per layer [slots + 1, kv heads, length, head dim].
 
     The last slot is scratch: padding columns write there. Slots start zeroed, because a NaN under a masked column would
-    still spread through the weighted sum.
+    still spread through the weighted sum; whoever writes one clears it before the next pass.
     """
 
     def __init__(self, shape: CacheShape, dtype: torch.dtype, device: torch.device) -> None:
@@ -76,8 +77,8 @@ class SlotCache:
             tensor[first, :, :columns] = tensor[second, :, :columns]
             tensor[second, :, :columns] = kept
 
-    def clear(self, slot: int) -> None:
-        """Zero a slot whose row went non-finite, and the scratch slot with it."""
+    def clear(self, slot: int, start: int) -> None:
+        """Zero a slot from column ``start`` on, and the scratch slot, after a pass wrote something non-finite there."""
         for tensor in (*self.keys, *self.values):
-            tensor[slot] = 0
+            tensor[slot, :, start:] = 0
             tensor[self.scratch] = 0

@@ -111,8 +111,7 @@ class Engine:
     def step(self) -> list[Event]:
         """One round: admit, prefill a little, draft, verify, accept, retire."""
         self.num_steps += 1
-        events = self.admit()
-        self._prefill()
+        events = self.admit() + self._prefill()
         rows = self._batch.decoding
         if not rows or self._waits_for_prefill(rows):
             return events
@@ -124,22 +123,26 @@ class Engine:
         """Bulk rows decode when all are ready: a fuller batch is cheaper, and nobody watches their latency."""
         return bool(self._batch.prefilling) and not any(row.request.interactive for row in rows)
 
-    def _prefill(self) -> None:
+    def _prefill(self) -> list[Event]:
         group, padding = self._prefill_group()
         if not group:
-            return
+            return []
         low = self._batch.rows.index(group[0])
         most = self.options.prefill_tokens // (1 if padding.width else len(group))
         chunks = [
             Chunk(row.tokens[row.length : row.length + min(most, row.num_unwritten)], row.length) for row in group
         ]
-        write(self._network, Pass(self._cache, low, chunks, padding))
-        for row, chunk in zip(group, chunks, strict=True):
-            row.length += len(chunk.tokens)
+        are_finite = write(self._network, Pass(self._cache, low, chunks, padding))
+        for slot, (row, chunk, is_finite) in enumerate(zip(group, chunks, are_finite, strict=True), low):
+            if is_finite:
+                row.length += len(chunk.tokens)
+            else:
+                self._doubt(row, slot, has_drafts=False)
         for row in group:
             if not row.is_prefilling:
                 row.begin()
                 self._batch.start(row)
+        return self._retire(group)
 
     def _prefill_group(self) -> tuple[list[Row], Padding]:
         """Neighbouring rows that fill one pass without much padding; a reproducible row goes alone, padded."""
@@ -175,29 +178,35 @@ class Engine:
 
     def _accept(self, rows: Sequence[Row], drafted: Sequence[Drafted], picks: Picks) -> list[Event]:
         """Keep what the full network agrees with. Rows retire last: closing gaps copies what ``length`` counts."""
-        for row, draft, picked, is_finite in zip(rows, drafted, picks.tokens, picks.is_finite, strict=True):
+        outcomes = zip(rows, drafted, picks.tokens, picks.is_finite, strict=True)
+        for slot, (row, draft, picked, is_finite) in enumerate(outcomes):
             if not all(is_finite[: len(draft.tokens) + 1]):
-                row.is_broken = True
+                self._doubt(row, slot, has_drafts=bool(draft.tokens))
                 continue
             accepted = agreeing(draft.tokens, picked)
             row.counts.add(draft.drafter, len(draft.tokens), accepted)
             self._drafters.learn(draft, picked, accepted)
             row.length += accepted + 1
             row.take(picked[: accepted + 1])
-        return [event for row in rows if (event := self._retire(row)) is not None]
+        return self._retire(rows)
 
-    def _retire(self, row: Row) -> Event | None:
-        if row.is_broken:
-            return self._fail(row)
-        if row.finish_reason is None:
-            return None
-        self._batch.retire(row)
-        return row.finished(row.finish_reason)
+    def _doubt(self, row: Row, slot: int, has_drafts: bool) -> None:
+        """Non-finite numbers: forget what the pass wrote. A draft may be to blame, so try once more without any."""
+        self._cache.clear(slot, row.length)
+        row.shuns_drafts = True
+        row.is_broken = not has_drafts
 
-    def _fail(self, row: Row) -> Failed:
-        self._cache.clear(self._batch.rows.index(row))
-        self._batch.retire(row)
-        return Failed(row.request.id, "non_finite_logits", "the network produced NaN or infinite logits")
+    def _retire(self, rows: Sequence[Row]) -> list[Event]:
+        events: list[Event] = []
+        for row in rows:
+            if row.is_broken:
+                events.append(Failed(row.request.id, "non_finite_logits", "the network gave NaN or infinite numbers"))
+            elif row.finish_reason is not None:
+                events.append(row.finished(row.finish_reason))
+            else:
+                continue
+            self._batch.retire(row)
+        return events
 
     def _time_pass(self, batch: int, width: int) -> float:
         start = min(256, self.options.length - width)

@@ -3,26 +3,12 @@
 No cache, no batch, no draft, transformers' own eager attention. Everything fast is tested against it.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from transformers import PreTrainedModel
 
+from engine.attention import stock_attention
 from engine.request import Request
 from engine.sample import pick
-
-
-@contextmanager
-def stock_attention(network: PreTrainedModel) -> Iterator[None]:
-    """Let the network run transformers' eager attention for a while."""
-    config = network.config
-    before = config._attn_implementation
-    config._attn_implementation = "eager"
-    try:
-        yield
-    finally:
-        config._attn_implementation = before
 
 
 @torch.inference_mode()

@@ -66,6 +66,11 @@ class Pass(Cache):
         """Positions [batch, width]; in decoding a token's column is its position."""
         return self.columns
 
+    @property
+    def is_padding(self) -> torch.Tensor:
+        """Which columns [batch, width] belong to no row."""
+        return self._slots == self._cache.scratch
+
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -116,9 +121,14 @@ def _inputs(network: PreTrainedModel, run: Pass) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def write(network: PreTrainedModel, run: Pass) -> None:
-    """Compute keys and values of the pass's tokens in every layer; no logits (prefill)."""
-    network.base_model(**_inputs(network, run))
+def write(network: PreTrainedModel, run: Pass) -> list[bool]:
+    """Compute keys and values of the pass's tokens in every layer; no logits (prefill).
+
+    Returns: which rows came out finite.
+    """
+    hidden = network.base_model(**_inputs(network, run)).last_hidden_state  # [batch, width, hidden]
+    is_finite: list[bool] = (torch.isfinite(hidden).all(-1) | run.is_padding).all(-1).tolist()
+    return is_finite
 
 
 @torch.inference_mode()

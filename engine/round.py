@@ -35,7 +35,7 @@ class Drafters:
 
     def propose(self, rows: Sequence[Row], slot_end: int) -> list[Drafted]:
         """The drafts of each row, never beyond what it may still generate nor the end of its slot."""
-        rooms = [min(row.tokens_left - 1, slot_end - row.length - 1, self._most) for row in rows]
+        rooms = [self._room(row, slot_end) for row in rows]
         skipped = self._skipped(rows, rooms)
         looked = [self._looked_up(row, room) for row, room in zip(rows, rooms, strict=True)]
         fixed = [len(draft) for draft in skipped]
@@ -57,6 +57,9 @@ class Drafters:
             self._controller.learn(drafted.offer, accepted, len(drafted.tokens))
         else:
             self._controller.learn(drafted.offer, int(drafted.looked_up[0] == picked[0]), 1)
+
+    def _room(self, row: Row, slot_end: int) -> int:
+        return 0 if row.shuns_drafts else min(row.tokens_left - 1, slot_end - row.length - 1, self._most)
 
     def _skipped(self, rows: Sequence[Row], rooms: Sequence[int]) -> list[list[int]]:
         limits = [

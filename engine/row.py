@@ -45,7 +45,8 @@ class Row:
         self._stops = StopStrings(request.stop, decode) if request.stop and decode else None
         self._submitted_at = self.admitted_at = self._decoding_at = perf_counter()
         self.was_admitted = False
-        self.is_broken = False  # its logits went non-finite
+        self.is_broken = False  # its numbers went non-finite
+        self.shuns_drafts = False  # they did so beside drafts, which may be to blame
         self.finish_reason: FinishReason | None = None
         self.stop: str | None = None
 
