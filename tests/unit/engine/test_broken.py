@@ -15,14 +15,14 @@ from tests.tools.decoding import expected, guess_with, run
 from tests.tools.networks import tiny
 
 POISON = 60
-SKIP = (Drafter.SKIP, Drafter.LOOKUP, Drafter.PLAIN)
 
 
 @pytest.fixture(scope="module")
 def poisoned() -> LlamaForCausalLM:
-    """A network that gives NaN as soon as it reads one certain token, and never writes that token itself."""
+    """A network that gives NaN as soon as it reads one certain token, which it is most unlikely to write itself."""
     network = copy.deepcopy(tiny(2))
     with torch.no_grad():
+        network.lm_head.weight[POISON] = 0
         network.model.embed_tokens.weight[POISON] = float("nan")
     return network
 
@@ -33,7 +33,7 @@ def engine_of(network: LlamaForCausalLM, rows: int, prefill_tokens: int = 64) ->
 
 def innocent(identity: str, start: int, size: int, *, max_tokens: int = 12, interactive: bool = False) -> Request:
     prompt = tuple((start + 3 * step) % POISON for step in range(size))
-    return Request(identity, prompt, max_tokens, Sampling(0.8, seed=start), interactive=interactive)
+    return Request(identity, prompt, max_tokens, Sampling(0.8, top_k=5, seed=start), interactive=interactive)
 
 
 def poison(identity: str, size: int, *, at: int = 0) -> Request:
@@ -53,17 +53,18 @@ def test_mates_do_not_notice(poisoned: LlamaForCausalLM, size: int, at: int) -> 
 
 
 def test_several_break_in_one_round(poisoned: LlamaForCausalLM) -> None:
+    """The mate is long, so passes read the slots' columns beyond their next tenants' own."""
+    mate = innocent("mate", 1, 40, max_tokens=30)
     bad = [poison(f"bad{number}", 18, at=number) for number in range(3)]
-    later = [innocent(f"later{number}", number, 9) for number in range(4)]
+    later = [innocent(f"later{number}", number, 2) for number in range(4)]
 
-    outcome = run(engine_of(poisoned, 5), [*bad, *later], arrivals={request.id: 4 for request in later})
+    outcome = run(engine_of(poisoned, 6), [mate, *bad, *later], arrivals={request.id: 4 for request in later})
 
-    assert outcome.tokens == expected(poisoned, later)
+    assert outcome.tokens == expected(poisoned, [mate, *later])
     assert outcome.failed.keys() == {request.id for request in bad}
 
 
 def test_the_slot_of_a_cancelled_broken_row_is_clean(poisoned: LlamaForCausalLM) -> None:
-    """The mate is long, so passes read the slot's columns beyond the tenant's own."""
     engine = engine_of(poisoned, 3, prefill_tokens=16)
     mate, later = innocent("mate", 1, 40, max_tokens=30), innocent("later", 4, 2)
 
@@ -74,7 +75,7 @@ def test_the_slot_of_a_cancelled_broken_row_is_clean(poisoned: LlamaForCausalLM)
         cancellations={"bad": 5},
     )
 
-    assert not outcome.failed or outcome.failed.keys() == {"bad"}
+    assert not outcome.failed.keys() - {"bad"}
     assert outcome.tokens.items() >= expected(poisoned, [mate, later]).items()
 
 
@@ -82,10 +83,10 @@ def test_a_broken_row_that_moves_leaves_nothing_behind(poisoned: LlamaForCausalL
     """It moves to a lower slot when a mate ends, and its high slot is let again."""
     engine = engine_of(poisoned, 4, prefill_tokens=16)
     mate = innocent("mate", 1, 40, max_tokens=30, interactive=True)
-    short = innocent("short", 1, 1, max_tokens=4, interactive=True)
+    short = innocent("short", 1, 1, max_tokens=2, interactive=True)
     later = innocent("later", 9, 2, interactive=True)
 
-    outcome = run(engine, [mate, short, poison("bad", 70), later], arrivals={"short": 3, "bad": 3, "later": 8})
+    outcome = run(engine, [mate, short, poison("bad", 66), later], arrivals={"short": 3, "bad": 3, "later": 5})
 
     assert outcome.tokens == expected(poisoned, [mate, short, later])
     assert outcome.failed.keys() == {"bad"}
