@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import click
 import pytest
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from api.app import create_app
 from api.settings import Settings
@@ -90,17 +90,17 @@ def _name(cell: str) -> str:
     return " ".join(re.findall(r"^`(skim(?: [a-z]+)*)", cell)[0].split())
 
 
-def _commands() -> dict[str, click.Command]:
+def _commands() -> dict[str, TyperCommand]:
     root = typer.main.get_command(app)
-    assert isinstance(root, click.Group)
+    assert isinstance(root, TyperGroup)
     return dict(_leaves("skim", root))
 
 
-def _leaves(name: str, group: click.Group) -> Iterator[tuple[str, click.Command]]:
+def _leaves(name: str, group: TyperGroup) -> Iterator[tuple[str, TyperCommand]]:
     for word, command in group.commands.items():
-        if isinstance(command, click.Group):
+        if isinstance(command, TyperGroup):
             yield from _leaves(f"{name} {word}", command)
-        else:
+        elif isinstance(command, TyperCommand):
             yield f"{name} {word}", command
 
 
@@ -108,7 +108,7 @@ def _options_in(text: str) -> set[str]:
     return set(re.findall(r"--[a-z][a-z-]*", text))
 
 
-def _options_of(command: click.Command) -> set[str]:
+def _options_of(command: TyperCommand) -> set[str]:
     return {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
 
 

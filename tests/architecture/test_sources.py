@@ -38,7 +38,9 @@ def test_no_file_brings_code_along(modules: Modules) -> None:
 
 
 def test_files_are_short(modules: Modules, root: Path) -> None:
-    lengths = {path: len((root / path).read_text().splitlines()) for path in modules}
+    # A migration lists the tables of its moment and is never taken apart afterwards.
+    written = [path for path in modules if not path.startswith("migrations/versions/")]
+    lengths = {path: len((root / path).read_text().splitlines()) for path in written}
 
     assert {path: length for path, length in lengths.items() if length > MAX_LINES} == {}
 
