@@ -93,6 +93,11 @@ class Engine:
                 code="context_length_exceeded",
                 parameter="max_tokens",
             )
+        vocabulary = self._network.config.vocab_size
+        if not 0 <= min(request.prompt) <= max(request.prompt) < vocabulary:
+            raise BadRequest(
+                f"the network knows tokens 0 to {vocabulary - 1} only", code="token_out_of_range", parameter="prompt"
+            )
         if request.drafter is Drafter.CASCADE or (request.drafter is Drafter.SKIP and not self._drafters.can_skip):
             raise BadRequest(f"drafter {request.drafter} is not available here", parameter="drafter")
         if request.stop and self._decode is None:

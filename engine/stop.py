@@ -1,5 +1,5 @@
 """Finding stop strings while tokens arrive. Byte-level tokens may end inside a character, so text is taken
-incrementally: what still ends in a replacement character waits for the next token.
+incrementally: what still ends in a replacement character is looked at again with the next token.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,10 +26,9 @@ class StopStrings:
         self._tokens.append(token)
         before = self._decode(self._tokens[self._settled : self._read])
         now = self._decode(self._tokens[self._settled :])
-        if now.endswith(_BROKEN):
-            return None
-        self._settled, self._read = self._read, len(self._tokens)
-        text = self._tail + now[len(before) :]
-        self._tail = text[-self._keep :] if self._keep else ""
+        text = self._tail + now[len(before) :].rstrip(_BROKEN)
+        if not now.endswith(_BROKEN):
+            self._settled, self._read = self._read, len(self._tokens)
+            self._tail = text[-self._keep :] if self._keep else ""
         found = [(text.index(stop), stop) for stop in self._stops if stop in text]
         return min(found)[1] if found else None
