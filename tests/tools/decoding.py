@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from transformers import PreTrainedModel
+
 from engine.control import Controller
 from engine.costs import StepCosts
 from engine.draft.skip import SkipDrafter
@@ -11,7 +13,6 @@ from engine.oracle import decode
 from engine.request import Admitted, Event, Failed, Finished, Request
 from engine.round import Drafters
 from engine.row import Row
-from transformers import PreTrainedModel
 
 MOST_ROUNDS = 2_000
 
@@ -65,7 +66,9 @@ def run(
     raise AssertionError(f"not done after {MOST_ROUNDS} rounds")
 
 
-def expected(network: PreTrainedModel, requests: Iterable[Request], eos: frozenset[int] = frozenset()) -> dict[str, tuple[int, ...]]:
+def expected(
+    network: PreTrainedModel, requests: Iterable[Request], eos: frozenset[int] = frozenset()
+) -> dict[str, tuple[int, ...]]:
     """What the oracle gives for each request."""
     return {request.id: tuple(decode(network, request, eos)) for request in requests}
 

@@ -1,4 +1,4 @@
-"""Non-finite numbers: the row that made them fails, nobody else, and its slot's next tenant is served as if nothing was.
+"""Non-finite numbers: the row that made them fails, nobody else, and its slot's next tenant is served.
 
 A NaN under a masked column still spreads (zero times NaN is NaN), so what a broken row wrote must not stay behind.
 """

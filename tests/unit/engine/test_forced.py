@@ -1,0 +1,80 @@
+"""Drafts that are all wrong, all right, or right for a while: the text is the same, only the verifies differ."""
+
+from random import Random
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given, settings
+
+from engine.loop import Engine, Options
+from engine.request import Drafter, Request, Sampling
+from tests.tools.decoding import expected, guess_with, run
+from tests.tools.networks import VOCABULARY, tiny
+
+NETWORK = tiny(3)
+WIDTH = 6
+TOKENS = 24
+REQUESTS = tuple(
+    Request(
+        f"row{number}",
+        tuple(range(number, 3 * number + 5)),
+        TOKENS,
+        Sampling(0.9 * (number % 2), seed=number),
+        drafter=Drafter.SKIP,
+    )
+    for number in range(5)
+)
+TEXTS = expected(NETWORK, REQUESTS)
+
+
+def engine_guessing(guesses: dict[str, tuple[int, ...]]) -> Engine:
+    engine = Engine(NETWORK, Options(rows=4, length=64, width=WIDTH))
+    guess_with(engine, guesses)
+    return engine
+
+
+def wrong(token: int) -> int:
+    return (token + 1) % VOCABULARY
+
+
+def test_always_right() -> None:
+    outcome = run(engine_guessing(TEXTS), REQUESTS)
+
+    assert outcome.tokens == TEXTS
+    for finished in outcome.finished.values():
+        statistics = finished.statistics
+        assert statistics.accepted == statistics.drafted > 0
+        assert statistics.verifies == 5  # four drafts and one more: 5 + 5 + 5 + 5 + 4
+
+
+def test_always_wrong() -> None:
+    outcome = run(engine_guessing({one: tuple(map(wrong, text)) for one, text in TEXTS.items()}), REQUESTS)
+
+    assert outcome.tokens == TEXTS
+    for finished in outcome.finished.values():
+        assert finished.statistics.accepted == 0 < finished.statistics.drafted
+        assert finished.statistics.verifies == TOKENS
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(
+        st.sampled_from((True, True, True, False)), min_size=len(REQUESTS) * TOKENS, max_size=len(REQUESTS) * TOKENS
+    )
+)
+def test_right_now_and_then(hits: list[bool]) -> None:
+    guesses = {
+        identity: tuple(token if chance.random() < 0.75 else wrong(token) for token in text)
+        for identity, text in TEXTS.items()
+    }
+
+    outcome = run(engine_guessing(guesses), REQUESTS)
+
+    assert outcome.tokens == TEXTS
+
+
+@pytest.mark.parametrize("size", [0, 1, 2])
+def test_a_drafter_may_offer_less_than_it_might(size: int) -> None:
+    guesses = {one: text[:size] for one, text in TEXTS.items()}
+
+    assert run(engine_guessing(guesses), REQUESTS).tokens == TEXTS

@@ -1,0 +1,64 @@
+"""Stop strings are seen at the very token that completes them, however bytes and characters are split over tokens."""
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import example, given, settings
+
+from engine.stop import StopStrings
+from tests.tools.networks import letters, octets
+
+BROKEN = "\N{REPLACEMENT CHARACTER}"
+TEXTS = st.text("ab é€😀", max_size=16)
+STOPS = st.lists(st.text("ab é€😀", min_size=1, max_size=4), min_size=1, max_size=3)
+CUTS = st.lists(st.integers(1, 4), min_size=70, max_size=70)
+
+
+def pieces_of(text: str, sizes: list[int]) -> list[bytes]:
+    """The text's bytes, cut without regard for characters."""
+    rest, pieces = text.encode(), []
+    for size in sizes:
+        if rest:
+            pieces.append(rest[:size])
+            rest = rest[size:]
+    return pieces
+
+
+def first_by_scan(pieces: list[bytes], stops: list[str]) -> tuple[int, str] | None:
+    """The number of tokens after which a stop string stands in the whole text, and the one that begins first."""
+    for count in range(1, len(pieces) + 1):
+        text = b"".join(pieces[:count]).decode(errors="replace").rstrip(BROKEN)
+        found = [(text.index(stop), stop) for stop in stops if stop in text]
+        if found:
+            return count, min(found)[1]
+    return None
+
+
+@settings(max_examples=300)
+@example("a€", [1, 1, 2, *[1] * 67], ["a"])
+@example("a€", [2, *[1] * 69], ["a"])
+@given(TEXTS, CUTS, STOPS)
+def test_as_a_scan_of_the_whole_text(text: str, sizes: list[int], stops: list[str]) -> None:
+    pieces = pieces_of(text, sizes)
+    watch = StopStrings(stops, lambda tokens: b"".join(pieces[token] for token in tokens).decode(errors="replace"))
+
+    found = None
+    for token in range(len(pieces)):
+        stop = watch.push(token)
+        if stop is not None:
+            found = token + 1, stop
+            break
+
+    assert found == first_by_scan(pieces, stops)
+
+
+def test_a_stray_byte_before_the_stop_string_hides_nothing() -> None:
+    watch = StopStrings(["END"], octets)
+
+    assert [watch.push(byte) for byte in b"\x80\xffEND"] == [None, None, None, None, "END"]
+
+
+@pytest.mark.parametrize(("stops", "found"), [(["cd", "bcd"], "bcd"), (["d", "cd"], "cd")])
+def test_of_several_the_one_that_begins_first(stops: list[str], found: str) -> None:
+    watch = StopStrings(stops, letters)
+
+    assert [watch.push(token) for token in range(4)] == [None, None, None, found]
