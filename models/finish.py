@@ -13,17 +13,19 @@ from models.states import TERMINAL_JOB, TERMINAL_SHARD, ShardStatus
 
 LOCK_JOB: Final = text("SELECT status FROM jobs WHERE id = :job_id FOR NO KEY UPDATE")
 
-END_SHARD: Final = text("""
-UPDATE shards SET status = 'finished', lease_expires_at = NULL
-WHERE job_id = :job_id AND number = :number AND epoch = :epoch AND status = 'running'
-  AND NOT EXISTS (
-      SELECT FROM items WHERE items.job_id = shards.job_id AND items.index BETWEEN shards.first AND shards.last
-        AND items.status IN ('queued', 'running')
-  )
-RETURNING number
+# Waits for a result on its way (it holds the row FOR SHARE); what comes after sees it.
+LOCK_SHARD: Final = text("""
+SELECT epoch, status FROM shards WHERE job_id = :job_id AND number = :number FOR NO KEY UPDATE
 """)
 
-FIND_SHARD: Final = text("SELECT epoch, status FROM shards WHERE job_id = :job_id AND number = :number")
+END_SHARD: Final = text("""
+UPDATE shards SET status = 'finished', lease_expires_at = NULL
+WHERE job_id = :job_id AND number = :number AND NOT EXISTS (
+    SELECT FROM items WHERE items.job_id = shards.job_id AND items.index BETWEEN shards.first AND shards.last
+      AND items.status IN ('queued', 'running')
+)
+RETURNING number
+""")
 
 RELEASE: Final = text("""
 UPDATE shards
@@ -46,10 +48,15 @@ def finish(session: Session, ref: ShardRef, epoch: int) -> bool:
     Raises:
         LeaseLost: the shard is open and not held at `epoch` any more.
     """
-    job_status = session.execute(LOCK_JOB, {"job_id": ref.job_id}).scalar()
-    held = {"job_id": ref.job_id, "number": ref.number, "epoch": epoch}
-    if session.execute(END_SHARD, held).first() is None:
-        return _is_over(session, ref, epoch) and job_status in TERMINAL_JOB
+    place = {"job_id": ref.job_id, "number": ref.number}
+    job_status = session.execute(LOCK_JOB, place).scalar()
+    shard = session.execute(LOCK_SHARD, place).one_or_none()
+    if shard is not None and shard.status in TERMINAL_SHARD:
+        return job_status in TERMINAL_JOB
+    if shard is None or shard.epoch != epoch or shard.status != ShardStatus.RUNNING:
+        raise LeaseLost(ref.job_id, ref.number, epoch)
+    if session.execute(END_SHARD, place).first() is None:
+        return False
     notify(session, ref.job_id)
     return end_job(session, ref.job_id)
 
@@ -70,13 +77,3 @@ def release(session: Session, ref: ShardRef, epoch: int, *, lost: bool) -> None:
     if not lost:
         session.execute(GIVE_BACK, {"job_id": ref.job_id, "first": shard.first, "last": shard.last})
     notify(session, ref.job_id)
-
-
-def _is_over(session: Session, ref: ShardRef, epoch: int) -> bool:
-    """Whether the shard has ended already; False when it is still held with items open."""
-    shard = session.execute(FIND_SHARD, {"job_id": ref.job_id, "number": ref.number}).one_or_none()
-    if shard is not None and shard.status in TERMINAL_SHARD:
-        return True
-    if shard is None or shard.epoch != epoch or shard.status != ShardStatus.RUNNING:
-        raise LeaseLost(ref.job_id, ref.number, epoch)
-    return False

@@ -23,7 +23,7 @@ from models.states import JobKind, Lane
 Json = dict[str, Any]
 
 SHARD_ITEMS: Final = 16
-LINE: Final = re.compile(r"line (\d+)")
+LINE: Final = re.compile(r"COPY items, line (\d+)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,164 @@
+"""Sweep: whatever was lost is found, without waiting for anybody."""
+
+import pytest
+
+from models.cancel import cancel
+from models.finish import release
+from models.record import record
+from models.ring import waiting_queues
+from models.states import Lane
+from models.sweep import Swept, sweep
+from models.tally import Counts
+from tests.integration.registry.conftest import MODEL, TENANT, Registry, ref_of, result
+
+BULK = ((MODEL, Lane.BULK),)
+
+
+def clean(registry: Registry, limit: int = 100) -> Swept:
+    with registry.database.session() as session:
+        return sweep(session, limit=limit)
+
+
+def test_nothing_to_do(registry: Registry) -> None:
+    assert clean(registry) == Swept()
+
+
+def test_a_lease_that_ran_out(registry: Registry) -> None:
+    lost, kept = registry.submit(2), registry.submit(2)
+    claimed = registry.hold(lost)
+    registry.admit(claimed, [0])
+    registry.hold(kept)
+    registry.lapse(lost)
+
+    assert clean(registry) == Swept(requeued=1, queues=BULK)
+    assert registry.shards(lost) == [("queued", 2)]
+    assert registry.shards(kept) == [("running", 1)]
+    assert [(item.index, item.suspect) for item in registry.hold(lost).items] == [(0, True), (1, False)]
+
+
+def test_a_worker_that_died_before_its_finish(registry: Registry) -> None:
+    job_id = registry.submit(2)
+    claimed = registry.hold(job_id)
+    registry.record(claimed, result(0), result(1))
+    registry.lapse(job_id)
+    clean(registry)
+
+    second = registry.hold(job_id)
+    assert second.items == ()
+    assert registry.finish(second) is True
+    assert registry.view(job_id).status == "succeeded"
+
+
+def test_a_deadline_with_nobody_at_work(registry: Registry) -> None:
+    job_id = registry.submit(4)
+    claimed = registry.hold(job_id)
+    registry.record(claimed, result(0))
+    with registry.database.session() as session:
+        release(session, ref_of(claimed), claimed.epoch, lost=False)
+    registry.overdue(job_id)
+
+    assert clean(registry) == Swept(ended=1, expired=1)
+    view = registry.view(job_id)
+    assert (view.status, view.counts) == ("expired", Counts(total=4, succeeded=1, expired=3))
+    assert view.error == {
+        "code": "deadline_exceeded",
+        "message": "the deadline passed before every item was done",
+    }
+
+
+def test_a_deadline_with_somebody_at_work(registry: Registry) -> None:
+    """The rest expires at once; the holder hears of it by its heartbeat."""
+    job_id = registry.submit(4)
+    claimed = registry.hold(job_id)
+    registry.overdue(job_id)
+
+    assert clean(registry) == Swept(expired=1)
+    assert clean(registry) == Swept()
+    assert registry.shards(job_id) == [("running", 1), ("expired", 0)]
+    registry.complete(claimed)
+    assert registry.view(job_id).counts == Counts(total=4, succeeded=2, expired=2)
+
+
+def test_a_deadline_and_a_dead_worker(registry: Registry) -> None:
+    job_id = registry.submit(2)
+    registry.admit(registry.hold(job_id), [0])
+    registry.overdue(job_id)
+    registry.lapse(job_id)
+
+    assert clean(registry) == Swept(requeued=1, ended=1, expired=1)
+    assert registry.view(job_id).counts == Counts(total=2, expired=2)
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_cancelled_job_whose_holder_went_away(registry: Registry, lost: bool) -> None:
+    job_id = registry.submit(2)
+    claimed = registry.hold(job_id)
+    registry.admit(claimed, [0])
+    with registry.database.session() as session:
+        cancel(session, TENANT, job_id)
+    with registry.database.session() as session:
+        release(session, ref_of(claimed), claimed.epoch, lost=lost)
+
+    assert clean(registry) == Swept(ended=1)
+    view = registry.view(job_id)
+    assert (view.status, view.counts) == ("cancelled", Counts(total=2, cancelled=2))
+
+
+def test_a_finish_that_was_never_made(registry: Registry) -> None:
+    """No code path leaves a job like this; the sweep would still end it."""
+    job_id = registry.submit(2)
+    claimed = registry.hold(job_id)
+    registry.record(claimed, result(0), result(1))
+    registry.rows(
+        "UPDATE shards SET status = 'finished', lease_expires_at = NULL WHERE job_id = :job_id", job_id=job_id
+    )
+
+    assert clean(registry) == Swept(ended=1)
+    assert registry.view(job_id).status == "succeeded"
+
+
+def test_a_limit_is_kept(registry: Registry) -> None:
+    job_id = registry.submit(10)
+    for number in range(5):
+        registry.hold(job_id, number)
+        registry.lapse(job_id, number)
+
+    assert [clean(registry, limit=2).requeued for _ in range(4)] == [2, 2, 1, 0]
+
+
+def test_one_sweep_at_a_time(registry: Registry) -> None:
+    job_id = registry.submit(2)
+    registry.hold(job_id)
+    registry.lapse(job_id)
+    with registry.database.session() as session:
+        assert sweep(session, limit=10).requeued == 1
+        assert clean(registry) == Swept()
+
+
+def test_what_is_locked_is_left_for_the_next_sweep(registry: Registry) -> None:
+    busy, idle = registry.submit(1), registry.submit(1)
+    claims = [registry.hold(job_id) for job_id in (busy, idle)]
+    for job_id in (busy, idle):
+        registry.lapse(job_id)
+    with registry.database.session() as session:
+        record(session, ref_of(claims[0]), claims[0].epoch, [result(0)])
+        assert clean(registry).requeued == 1
+    assert registry.shards(busy) == [("running", 1)]
+    assert clean(registry).requeued == 1
+
+
+def test_old_records_are_forgotten(registry: Registry) -> None:
+    registry.submit(1, idempotency_key="old", fingerprint="f")
+    registry.submit(1, idempotency_key="new", fingerprint="f")
+    registry.rows("UPDATE idempotency_keys SET created_at = now() - interval '25 h' WHERE key = 'old'")
+    clean(registry)
+
+    assert registry.rows("SELECT key FROM idempotency_keys") == [("new",)]
+
+
+def test_the_queues_that_have_work(registry: Registry) -> None:
+    registry.submit(4)
+    registry.submit(2, lane=Lane.INTERACTIVE)
+    registry.hold(registry.submit(2, lane=Lane.SEARCH))
+    with registry.database.session() as session:
+        assert waiting_queues(session) == [(MODEL, Lane.BULK), (MODEL, Lane.INTERACTIVE)]
