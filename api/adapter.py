@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from apiflask import APIBlueprint
 from apiflask.schema_adapters import registry
 from apiflask.schema_adapters.pydantic import PydanticAdapter
 from flask import Request
@@ -30,6 +31,10 @@ class StrictAdapter(PydanticAdapter):
         raise ValueError(f"no route reads {location}")
 
 
-def install() -> None:
-    """Let APIFlask use it for every pydantic schema."""
+def blueprint(name: str, tag: str) -> APIBlueprint:
+    """A group of routes whose bodies and query strings are read by `StrictAdapter`.
+
+    APIFlask picks the adapter when a route is decorated, so it is registered before the first one is.
+    """
     registry.register("pydantic", StrictAdapter)
+    return APIBlueprint(name, f"api.routes.{name}", tag=tag)

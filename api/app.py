@@ -5,15 +5,15 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from apiflask import APIFlask
-from models.database import connect as connect_database
 
-from api import adapter, documentation, hooks, problems
+from api import documentation, hooks, problems
 from api.gate import Gate
 from api.ids import IdConverter
 from api.routes import blueprints
 from api.services import EXTENSION, Services
 from api.settings import Settings
 from api.watch import Watcher
+from models.database import connect as connect_database
 from workers.queues import Bell
 from workers.queues import connect as connect_broker
 
@@ -23,7 +23,6 @@ STATEMENT_TIMEOUT_MS = 30_000
 
 def create_app(settings: Settings) -> APIFlask:
     """Build the service. Opens no connection and starts no thread yet: both come with the first use."""
-    adapter.install()
     app = APIFlask("api", title="Skim", version=version("skim-llm"), static_folder=None)
     app.url_map.strict_slashes = False
     app.url_map.converters["id"] = IdConverter

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import cast
 
 from apiflask import HTTPError, HTTPTokenAuth
-from flask import Response, request
-from models.errors import KeyExpired
-from models.keys import Principal, Scope, authenticate
+from flask import Response, g, request
 
 from api.errors import Forbidden, Unauthorized
 from api.problems import respond
 from api.services import services
+from models.errors import KeyExpired
+from models.keys import Principal, Scope, authenticate
 
 auth = HTTPTokenAuth(description="An API key: `sk-...`")
 
@@ -27,6 +27,7 @@ def _principal_of(secret: str) -> Principal:
         raise Unauthorized("the API key has expired") from error
     if found is None:
         raise Unauthorized("the API key is wrong or was revoked")
+    g.principal = found
     return found
 
 
@@ -46,4 +47,4 @@ def _refuse(error: HTTPError) -> Response:
 
 def principal() -> Principal:
     """The caller of this request."""
-    return cast(Principal, auth.current_user)
+    return cast(Principal, g.principal)

@@ -8,10 +8,14 @@ from collections.abc import Iterable
 from typing import Final
 
 from flask import request
+from sqlalchemy.orm import Session
 
 from api.errors import InvalidFields
+from models.idempotency import take
+from models.ids import new_id
 
 HEADER: Final = "Idempotency-Key"
+REPLAYED: Final = "Idempotency-Replayed"  # on answers to a repetition
 KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -29,3 +33,15 @@ def fingerprint(body: Iterable[bytes] = ()) -> str:
     for part in body:
         digest.update(part)
     return digest.hexdigest()
+
+
+def is_first(session: Session, tenant_id: str, body: Iterable[bytes] = ()) -> bool:
+    """Whether this request has to be carried out: it has no key, or nobody came with the key before.
+
+    Holds once the session commits. Raises models.errors.IdempotencyMismatch when the key came with another request.
+    """
+    key = key_of_request()
+    if key is None:
+        return True
+    target_id = new_id("req")
+    return take(session, tenant_id, key, fingerprint(body), target_id) == target_id

@@ -7,26 +7,42 @@ client a request id and the log the rest.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
 from apiflask import APIFlask, HTTPError
 from flask import Response, g, json
-from models.errors import RegistryError
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from api.errors import ApiError, Fault
+from models import errors
+from models.errors import RegistryError
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 MAX_FAULTS: Final = 20
-UNAVAILABLE_RETRY_S: Final = 2
 CODES: Final = {400: "bad_request", 404: "not_found", 408: "request_timeout", 413: "body_too_large"}
 OPENAI_TYPES: Final = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
+
+REGISTRY: Final[Mapping[type[RegistryError], tuple[int, str]]] = {
+    errors.NotFound: (404, "not_found"),
+    errors.ModelNotFound: (404, "model_not_found"),
+    errors.Conflict: (409, "conflict"),
+    errors.ModelExists: (409, "model_exists"),
+    errors.IdempotencyMismatch: (422, "idempotency_mismatch"),
+    errors.NoItems: (400, "no_inputs"),
+    errors.DuplicateCustomId: (400, "duplicate_custom_id"),
+    errors.UnstorableText: (400, "unstorable_text"),
+    errors.QuotaExceeded: (429, "quota_exceeded"),
+    errors.KeyExpired: (401, "invalid_api_key"),
+    errors.LeaseLost: (409, "lease_lost"),
+}
+RETRY_S: Final[Mapping[int, int]] = {429: 10, 503: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,35 +97,39 @@ def describe(error: Exception) -> Problem:
             return Problem(error.status, error.code, error.message, error.faults, _headers(error))
         case RegistryError():
             return _registry_problem(error)
-        case ClientDisconnected() if isinstance(error.__context__, TimeoutError):
-            return Problem(408, "request_timeout", "the body stopped arriving")
         case HTTPException():
             return _http_problem(error)
         case HTTPError():
             return Problem(error.status_code, _code(error.status_code), str(error.message))
-        case OperationalError() | PoolTimeout():
-            return _unavailable()
-        case DBAPIError() if error.connection_invalidated:
-            return _unavailable()
+    if _is_outage(error):
+        message = "the database does not answer just now"
+        return Problem(503, "database_unavailable", message, headers=_retry(503))
     return Problem(500, "internal_error", "the service failed; the request id finds it in the log")
 
 
 def _registry_problem(error: RegistryError) -> Problem:
-    status, code = next(REGISTRY[kind] for kind in type(error).__mro__ if kind in REGISTRY)
-    headers = {"Retry-After": str(UNAVAILABLE_RETRY_S)} if status == 503 else {}
-    return Problem(status, code, str(error), headers=headers)
+    status, code = next((REGISTRY[kind] for kind in type(error).__mro__ if kind in REGISTRY), (500, "internal_error"))
+    return Problem(status, code, str(error), headers=_retry(status))
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether the database is away, rather than asked something wrong."""
+    if isinstance(error, DBAPIError):
+        return isinstance(error, OperationalError) or error.connection_invalidated
+    return isinstance(error, PoolTimeout)
+
+
+def _retry(status: int) -> dict[str, str]:
+    return {"Retry-After": str(RETRY_S[status])} if status in RETRY_S else {}
 
 
 def _http_problem(error: HTTPException) -> Problem:
-    """The framework's own: unknown route or method, a body over the limit, a client that hung up."""
+    """The framework's own: unknown route or method, a body over the limit, a client that hung up or stalled."""
+    if isinstance(error, ClientDisconnected) and isinstance(error.__context__, TimeoutError):
+        return Problem(408, _code(408), "the body stopped arriving")
     status = error.code or 500
     headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
     return Problem(status, _code(status), error.description or error.name, headers=headers)
-
-
-def _unavailable() -> Problem:
-    headers = {"Retry-After": str(UNAVAILABLE_RETRY_S)}
-    return Problem(503, "database_unavailable", "the database does not answer just now", headers=headers)
 
 
 def _headers(error: ApiError) -> dict[str, str]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import secrets
 from typing import Any, Final
 
-from models.catalog import ModelView
-
 from api.errors import Fault, InvalidFields, NotAvailable
 from api.schemas.inputs import AnyHead, AnyInput, GenerateInput, SummarizeHead
+from models.catalog import ModelView
 
 DEFAULT_MAX_TOKENS: Final = 256
 DEFAULT_MAX_WORDS: Final = {"paragraph": 120, "bullets": 120, "headline": 15}

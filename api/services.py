@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from flask import current_app
-from models.database import Database
 
 from api.gate import Gate
 from api.settings import Settings
 from api.watch import Watcher
+from models.database import Database
 from workers.queues import Bell
 
 EXTENSION: Final = "skim"

@@ -6,10 +6,10 @@ import sys
 import time
 from typing import Final, NoReturn
 
-from models.database import Database
 from sqlalchemy import make_url
 
 from api.settings import Settings
+from models.database import Database
 
 RETRY_S: Final = 1.0
 BOOT_FAILED: Final = 3  # the exit status at which gunicorn gives up instead of starting the process again

@@ -14,10 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
-from models.catalog import ModelView, get_model
-from models.errors import NotFound
-from models.submit import NewItem
-
 from api import rules
 from api.bodies import is_json_lines, read_json, read_lines
 from api.errors import InvalidFields, Malformed, UnknownModel
@@ -25,6 +21,9 @@ from api.idempotency import fingerprint
 from api.schemas.inputs import HEAD, INPUTS, JOB, AnyHead, AnyInput
 from api.services import services
 from api.validation import parse
+from models.catalog import ModelView, get_model
+from models.errors import NotFound
+from models.submit import NewItem
 
 SPOOL_BYTES = 1024 * 1024  # shorter bodies never touch the disk
 

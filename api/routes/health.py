@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from apiflask import APIBlueprint
 from flask import Response, jsonify
 from redis import Redis, RedisError
 
+from api.adapter import blueprint
 from api.services import services
 
-routes = APIBlueprint("health", __name__, tag="Health")
+routes = blueprint("health", "Health")
 log = logging.getLogger(__name__)
 
 BROKER_TIMEOUT_S: Final = 0.5

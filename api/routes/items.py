@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from apiflask import APIBlueprint
 from flask import Response
-from models.database import Database
-from models.jobs import get_job, list_items, stream_items
-from models.states import ItemStatus
 
+from api.adapter import blueprint
 from api.auth import auth, principal
 from api.conditional import dump
 from api.errors import NotFinished
@@ -19,8 +16,11 @@ from api.schemas.pages import ItemCursor
 from api.services import services
 from api.streams import MEDIA_TYPE, stream
 from api.views import item_answer, page_of
+from models.database import Database
+from models.jobs import get_job, list_items, stream_items
+from models.states import ItemStatus
 
-routes = APIBlueprint("items", __name__, tag="Jobs")
+routes = blueprint("items", "Jobs")
 
 
 @routes.get("/v1/jobs/<id:job_id>/items")

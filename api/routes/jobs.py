@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from typing import Final
 
-from apiflask import APIBlueprint
 from flask import Response, url_for
-from models.cancel import cancel
-from models.jobs import delete_job, get_job, list_jobs
-from models.states import JobKind, JobStatus, Lane
-from models.submit import NewJob, submit
 
 from api import rules
+from api.adapter import blueprint
 from api.auth import auth, principal
-from api.conditional import dump, has_condition, is_known, respond, tag
+from api.conditional import has_condition, is_known, respond, tag
 from api.documentation import JOB_BODY
-from api.idempotency import fingerprint, key_of_request
+from api.idempotency import REPLAYED, is_first, key_of_request
 from api.schemas.answers import JobAnswer
 from api.schemas.lists import JobPage
 from api.schemas.pages import JobCursor, Wait
 from api.services import services
 from api.submissions import Submission, read_submission
 from api.views import job_answer, page_of
-from models import idempotency
+from models.cancel import cancel
+from models.jobs import delete_job, get_job, list_jobs
+from models.states import JobKind, JobStatus, Lane
+from models.submit import NewJob, submit
 
-routes = APIBlueprint("jobs", __name__, tag="Jobs")
+routes = blueprint("jobs", "Jobs")
 
 MAX_WAIT_S: Final = 30.0
 RETRY_AFTER_S: Final = 1
@@ -50,7 +49,7 @@ def create_job() -> Response:
     services().bell.ring(new.model, new.lane)
     headers = {"Location": url_for("jobs.read_job", job_id=written.job_id), "Retry-After": str(RETRY_AFTER_S)}
     if not written.created:
-        headers["Idempotency-Replayed"] = "true"
+        headers[REPLAYED] = "true"
     return respond(_read(written.job_id), 202, headers)
 
 
@@ -81,16 +80,16 @@ def read_jobs(query_data: JobCursor) -> JobPage:
 def read_job(job_id: str, query_data: Wait) -> Response:
     """Read a job, at once or when there is news.
 
-    With `wait`, answers when the job has finished, or with `If-None-Match` as soon as anything has changed, and after
-    that many seconds in any case. `Retry-After` says when to ask again about a job that has not finished.
+    With `wait`, answers as soon as the job differs from the one that `If-None-Match` names (without it: from what it
+    was when the request came), at once if it has finished, and after that many seconds in any case. `Retry-After`
+    says when to ask again about a job that has not finished.
     """
-    retry_after_s = RETRY_AFTER_S
-    if query_data.wait == 0:
-        seen = _read(job_id)
-    else:
+    seen, retry_after_s = _read(job_id), RETRY_AFTER_S
+    if query_data.wait > 0 and not _is_news(seen, None):
         with services().gate.entered() as is_in:
             wait_s = min(query_data.wait, MAX_WAIT_S) if is_in else 0.0
-            seen = services().watcher.until(job_id, lambda: _read(job_id), _is_news, wait_s)
+            first = seen
+            seen = services().watcher.until(job_id, lambda: _read(job_id), lambda now: _is_news(now, first), wait_s)
             retry_after_s = RETRY_AFTER_S if is_in else RETRY_AFTER_FULL_S
     return respond(seen, headers={} if _is_finished(seen) else {"Retry-After": str(retry_after_s)})
 
@@ -101,12 +100,9 @@ def read_job(job_id: str, query_data: Wait) -> Response:
 @routes.output(JobAnswer)
 def cancel_job(job_id: str) -> Response:
     """Cancel a job: nothing new starts, what runs stops within a second, finished items are kept."""
-    tenant_id, key = principal().tenant_id, key_of_request()
+    tenant_id = principal().tenant_id
     with services().database.session() as session:
-        seen = None
-        if key is not None:
-            seen = idempotency.remember(session, tenant_id, key, fingerprint(), job_id)
-        if seen is None:
+        if is_first(session, tenant_id):
             cancel(session, tenant_id, job_id)
     return respond(_read(job_id))
 
@@ -147,8 +143,13 @@ def _read(job_id: str) -> JobAnswer:
         return job_answer(get_job(session, principal().tenant_id, job_id))
 
 
-def _is_news(seen: JobAnswer) -> bool:
-    return _is_finished(seen) or (has_condition() and not is_known(tag(dump(seen))))
+def _is_news(seen: JobAnswer, first: JobAnswer | None) -> bool:
+    """Whether a waiter would want to know: it is over, or not what the client (else the first look) had."""
+    if _is_finished(seen):
+        return True
+    if has_condition():
+        return not is_known(seen)
+    return first is not None and tag(seen) != tag(first)
 
 
 def _is_finished(seen: JobAnswer) -> bool:

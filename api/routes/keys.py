@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from apiflask import APIBlueprint
 from flask import Response
-from models.keys import Scope, create_key, get_key, list_keys, revoke_key
+from sqlalchemy.orm import Session
 
+from api.adapter import blueprint
 from api.auth import auth, principal
 from api.conditional import dump
 from api.errors import InvalidFields
@@ -18,9 +18,10 @@ from api.schemas.pages import Cursor
 from api.schemas.registrations import KeyRegistration
 from api.services import services
 from api.views import key_answer, page_of
-from models import idempotency
+from models.idempotency import take
+from models.keys import Scope, create_key, get_key, list_keys, revoke_key
 
-routes = APIBlueprint("keys", __name__, tag="Keys")
+routes = blueprint("keys", "Keys")
 
 
 @routes.post("/v1/keys")
@@ -31,17 +32,8 @@ routes = APIBlueprint("keys", __name__, tag="Keys")
 def create_api_key(json_data: KeyRegistration) -> Response:
     """Make a key. Its `secret` is in this answer and nowhere else, not even in a repetition of the request."""
     _check_expiry(json_data)
-    key, tenant_id = key_of_request(), principal().tenant_id
-    scopes = frozenset(Scope(scope) for scope in json_data.scopes)
     with services().database.session() as session:
-        view, secret = create_key(session, tenant_id, json_data.name, scopes, json_data.expires_at)
-        answer = key_answer(view, secret)
-        if key is not None:
-            body = json_data.model_dump_json().encode()
-            first = idempotency.remember(session, tenant_id, key, fingerprint((body,)), view.id)
-            if first is not None:
-                session.rollback()  # the key just made never existed
-                answer = key_answer(get_key(session, tenant_id, first))
+        answer = _create(session, json_data)
     response = Response(dump(answer), 201, content_type="application/json")
     response.headers["Cache-Control"] = "no-store"
     return response
@@ -66,6 +58,20 @@ def delete_key(key_id: str) -> Response:
     with services().database.session() as session:
         revoke_key(session, principal().tenant_id, key_id)
     return Response(status=204)
+
+
+def _create(session: Session, given: KeyRegistration) -> KeyAnswer:
+    """Make the key, or unmake it and answer with the first one where the request is a repetition."""
+    key, tenant_id = key_of_request(), principal().tenant_id
+    attempt = session.begin_nested()
+    scopes = frozenset(Scope(scope) for scope in given.scopes)
+    view, secret = create_key(session, tenant_id, given.name, scopes, given.expires_at)
+    if key is not None:
+        first_id = take(session, tenant_id, key, fingerprint((given.model_dump_json().encode(),)), view.id)
+        if first_id != view.id:
+            attempt.rollback()
+            return key_answer(get_key(session, tenant_id, first_id))
+    return key_answer(view, secret)
 
 
 def _check_expiry(given: KeyRegistration) -> None:

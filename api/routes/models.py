@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from apiflask import APIBlueprint
 from flask import Response, url_for
-from models.catalog import NewModel, add_model, get_model, list_models, list_skip_sets
 
 from api import sources
+from api.adapter import blueprint
 from api.auth import auth, principal
 from api.conditional import respond
 from api.errors import InvalidFields
-from api.idempotency import fingerprint, key_of_request
+from api.idempotency import REPLAYED, is_first
 from api.schemas.answers import ModelAnswer
 from api.schemas.lists import ModelPage, SkipSetPage
 from api.schemas.pages import Cursor
 from api.schemas.registrations import ModelRegistration
 from api.services import services
 from api.views import model_answer, page_of, skip_set_answer
-from models import idempotency
+from models.catalog import NewModel, add_model, get_model, list_models, list_skip_sets
 
-routes = APIBlueprint("models", __name__, tag="Models")
+routes = blueprint("models", "Models")
 
 
 @routes.post("/v1/models")
@@ -33,16 +32,12 @@ def create_model(json_data: ModelRegistration) -> Response:
     The source is inspected, never run: safetensors or GGUF, a causal language model, local paths below the configured
     folders only.
     """
-    key, tenant_id = key_of_request(), principal().tenant_id
     new = _new_model(json_data)
     with services().database.session() as session:
-        name = None
-        if key is not None:
-            body = json_data.model_dump_json().encode()
-            name = idempotency.remember(session, tenant_id, key, fingerprint((body,)), new.name)
-        view = add_model(session, new) if name is None else get_model(session, name)
+        is_new = is_first(session, principal().tenant_id, (json_data.model_dump_json().encode(),))
+        view = add_model(session, new) if is_new else get_model(session, new.name)
     headers = {"Location": url_for("models.read_model", name=view.name)}
-    return respond(model_answer(view), 201, headers if name is None else {**headers, "Idempotency-Replayed": "true"})
+    return respond(model_answer(view), 201, headers if is_new else {**headers, REPLAYED: "true"})
 
 
 @routes.get("/v1/models")

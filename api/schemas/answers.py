@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -36,8 +36,22 @@ class Usage(Answer):
     completion_tokens: int
 
 
+class Decoding(Answer):
+    """How the job is decoded: `drafter` is the one used for most items so far, until then the one asked for."""
+
+    drafter: str
+    requested_drafter: str
+    reproducible: bool
+    skip_set_id: str | None
+    tokens_per_verify: float | None
+    acceptance_rate: float | None
+    tokens_per_second: float | None
+
+
 class JobAnswer(Answer):
     """A job."""
+
+    drifting: ClassVar[dict[str, set[str]]] = {"decoding": {"tokens_per_second"}}
 
     id: str
     object: Literal["job"] = "job"
@@ -49,7 +63,8 @@ class JobAnswer(Answer):
     queue: Queue
     usage: Usage
     parameters: dict[str, Any] = Field(description="as applied: defaults filled in, the seed drawn")
-    decoding: dict[str, Any] = Field(description="asked for, and measured over the items that have finished")
+    options: dict[str, Any] = Field(description="style and max_words of summaries")
+    decoding: Decoding
     created_at: Moment
     started_at: Moment | None
     finished_at: Moment | None
@@ -96,13 +111,18 @@ class SkipSetAnswer(Answer):
 
     id: str
     object: Literal["skip_set"] = "skip_set"
+    model: str
+    revision: str | None
     attention: list[int]
     mlp: list[int]
     device_kind: str
     dtype: str
     batch_class: str
     is_active: bool
+    estimates: dict[str, Any]
+    measurements: dict[str, Any]
     created_at: Moment
+    activated_at: Moment | None
 
 
 class WorkerAnswer(Answer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
@@ -25,9 +25,13 @@ class Query(BaseModel):
 
 
 class Answer(BaseModel):
-    """A response body, built by this service from rows that are valid already."""
+    """A response body, built by this service from rows that are valid already.
 
-    model_config = ConfigDict(frozen=True)
+    `drifting` names what may change while nothing happens, in the form of pydantic's `exclude`.
+    """
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+    drifting: ClassVar[dict[str, set[str]]] = {}
 
 
 def _storable(text: str) -> str:

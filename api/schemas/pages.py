@@ -39,6 +39,12 @@ class JobCursor(Cursor):
     model: str | None = Field(None, pattern=MODEL_NAME)
 
 
+class WorkerCursor(Cursor):
+    """Which workers to list."""
+
+    model: str | None = Field(None, pattern=MODEL_NAME)
+
+
 class ItemCursor(Query):
     """Which items to list, by index."""
 

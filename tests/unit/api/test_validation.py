@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from api.errors import ApiError, Fault, InvalidFields, Malformed, NotAvailable
 from api.schemas.inputs import INPUTS, JOB, GenerateJob, Parameters
 from api.schemas.registrations import KeyRegistration, ModelRegistration
 from api.validation import parse, path
-from pydantic import TypeAdapter
 
 JOB_BODY: dict[str, Any] = {"kind": "generate", "model": "m", "inputs": [{"prompt": "a"}]}
 

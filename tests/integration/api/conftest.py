@@ -1,0 +1,129 @@
+"""The service over a fresh real database, through Flask's client; helpers that play the part of a worker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from apiflask import APIFlask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from api.app import create_app
+from api.services import EXTENSION, Services
+from api.settings import Settings
+from models.catalog import NewModel, add_model
+from models.database import Database
+from models.keys import Scope, create_key
+from models.tenants import ensure_tenant
+
+MODEL = "tiny"
+BARE = "bare"  # the same without a chat template
+CONTEXT = 512
+# Nobody listens there: a submit must not care.
+DEAD_REDIS = "redis://127.0.0.1:9/0"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A client with a key."""
+
+    http: FlaskClient
+    secret: str
+
+    def send(self, method: str, path: str, *, body: Any = None, **options: Any) -> TestResponse:
+        """One request; `body` goes out as JSON."""
+        headers = {"Authorization": f"Bearer {self.secret}", **options.pop("headers", {})}
+        if body is not None:
+            options["data"] = json.dumps(body)
+            headers.setdefault("Content-Type", "application/json")
+        return self.http.open(path, method=method, headers=headers, buffered=True, **options)
+
+    def get(self, path: str, **options: Any) -> TestResponse:
+        """GET."""
+        return self.send("GET", path, **options)
+
+    def post(self, path: str, body: Any = None, **options: Any) -> TestResponse:
+        """POST."""
+        return self.send("POST", path, body=body, **options)
+
+    def submit(self, num_items: int = 1, **changes: Any) -> dict[str, Any]:
+        """Submit a small generate job that must be accepted."""
+        inputs = [{"custom_id": f"c{index}", "prompt": f"Say {index}."} for index in range(num_items)]
+        answer = self.post("/v1/jobs", {"kind": "generate", "model": MODEL, "inputs": inputs, **changes})
+        assert answer.status_code == 202, answer.text
+        job: dict[str, Any] = answer.json
+        return job
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """Limits small enough to reach."""
+    return Settings(
+        database_url=database_url,
+        redis_url=DEAD_REDIS,
+        model_roots=(tmp_path / "models",),
+        max_body_bytes=1024 * 1024,
+        max_stream_bytes=4 * 1024 * 1024,
+        num_threads=4,
+    )
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[APIFlask]:
+    """The application, closed afterwards."""
+    app = create_app(settings)
+    found: Services = app.extensions[EXTENSION]
+    with found.database.session() as session:
+        add_model(session, _model(MODEL, has_chat_template=True))
+        add_model(session, _model(BARE, has_chat_template=False))
+    yield app
+    found.watcher.close()
+    found.bell.close()
+    found.database.close()
+
+
+@pytest.fixture
+def database(app: APIFlask) -> Database:
+    """The application's database."""
+    found: Services = app.extensions[EXTENSION]
+    return found.database
+
+
+MakeCaller = Callable[..., Caller]
+
+
+@pytest.fixture
+def make_caller(app: APIFlask, database: Database) -> MakeCaller:
+    """Callers by tenant and scopes."""
+
+    def make(tenant: str = "ten_default", scopes: Sequence[Scope] = tuple(Scope)) -> Caller:
+        with database.session() as session:
+            ensure_tenant(session, tenant)
+            _, secret = create_key(session, tenant, "test", frozenset(scopes), None)
+        return Caller(app.test_client(), secret)
+
+    return make
+
+
+@pytest.fixture
+def caller(make_caller: MakeCaller) -> Caller:
+    """A caller who may do everything."""
+    return make_caller()
+
+
+def _model(name: str, *, has_chat_template: bool) -> NewModel:
+    return NewModel(
+        name=name,
+        source="/nowhere",
+        revision=None,
+        dtype="float32",
+        context_length=CONTEXT,
+        architecture="LlamaForCausalLM",
+        num_layers=2,
+        has_chat_template=has_chat_template,
+    )

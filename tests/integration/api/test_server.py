@@ -1,0 +1,185 @@
+"""The service as it runs: gunicorn with the shipped configuration, over a real socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import IO
+
+import httpx
+import psutil
+import pytest
+
+from cli.stack.postgres import Postgres
+from models.catalog import NewModel, add_model
+from models.database import connect
+from models.keys import Scope, create_key
+from models.tenants import ensure_tenant
+
+ROOT = Path(__file__).parents[3]
+DEAD_REDIS = "redis://127.0.0.1:9/0"
+SIZE = 300 * 2**20
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(database_url: str, **extra: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SKIM_")}
+    return {**kept, "SKIM_DATABASE_URL": database_url, "SKIM_REDIS_URL": DEAD_REDIS, **extra}
+
+
+@contextmanager
+def serving(log: IO[bytes], env: dict[str, str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "deploy/gunicorn.conf.py"), "api.wsgi:app"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env={**env, "SKIM_API_BIND": f"127.0.0.1:{port}"}, stdout=log, stderr=log
+    )
+    try:
+        yield f"http://127.0.0.1:{port}", process
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def wait_until_live(url: str) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{url}/livez").status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise AssertionError("the service did not start")
+
+
+@pytest.fixture
+def service(database_url: str, tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes], Path]]:
+    log = tmp_path / "log"
+    with log.open("wb") as output, serving(output, environment(database_url)) as (url, process):
+        wait_until_live(url)
+        yield url, process, log
+
+
+@pytest.fixture
+def secret(database_url: str) -> str:
+    database = connect(database_url)
+    with database.session() as session:
+        add_model(session, NewModel("tiny", "/nowhere", None, "float32", 512, "LlamaForCausalLM", 2, True))
+        ensure_tenant(session, "ten_test")
+        _, secret = create_key(session, "ten_test", "test", frozenset(Scope), None)
+    database.close()
+    return secret
+
+
+def test_an_idle_process_is_small(service: tuple[str, subprocess.Popen[bytes], Path]) -> None:
+    url, process, log = service
+    assert httpx.get(f"{url}/readyz").json() == {
+        "status": "degraded",
+        "checks": {"database": "ok", "broker": "unreachable"},
+    }
+
+    sizes = [child.memory_info().rss / 2**20 for child in psutil.Process(process.pid).children()]
+
+    print(f"API process: {sizes} MiB resident")  # noqa: T201  the figure is reported, not only bounded
+    assert all(size < 150 for size in sizes)
+    assert b"Traceback" not in log.read_bytes()
+
+
+def test_nothing_heavy_is_imported(database_url: str) -> None:
+    code = "import api.wsgi, sys; print([n for n in ('torch', 'transformers', 'engine', 'numpy') if n in sys.modules])"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment(database_url),
+        stdout=subprocess.PIPE,
+        timeout=60,
+        check=True,
+    )
+
+    assert done.stdout.decode().strip() == "[]"
+
+
+def test_300_mb_are_refused_early(service: tuple[str, subprocess.Popen[bytes], Path], secret: str) -> None:
+    """Declared: before the body is sent. Undeclared: soon after the limit, never after all of it."""
+    url, process, _ = service
+    worker = psutil.Process(process.pid).children()[0]
+    sent = 0
+
+    def body() -> Iterator[bytes]:
+        nonlocal sent
+        for _ in range(SIZE // 2**20):
+            sent += 2**20
+            yield bytes(2**20)
+
+    headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
+    declared = HTTPConnection(url.removeprefix("http://"), timeout=30)
+    declared.putrequest("POST", "/v1/jobs")
+    for name, value in {**headers, "Content-Length": str(SIZE)}.items():
+        declared.putheader(name, value)
+    declared.endheaders()
+    answer = declared.getresponse()
+    assert (answer.status, json.loads(answer.read())["error"]["code"]) == (413, "body_too_large")
+    declared.close()
+
+    with suppress(httpx.TransportError):  # or hung up on while still sending, before it read the answer
+        assert httpx.post(f"{url}/v1/jobs", content=body(), headers=headers, timeout=30).status_code == 413
+    assert sent < 64 * 2**20
+    assert worker.memory_info().rss < 250 * 2**20
+
+
+def test_without_a_database_it_says_so_and_ends(tmp_path: Path) -> None:
+    env = environment("postgresql://u:hidden@127.0.0.1:9/d", SKIM_START_WAIT_S="2")
+    with (tmp_path / "log").open("wb") as log, serving(log, env) as (_, process):
+        status = process.wait(timeout=60)
+
+    text = (tmp_path / "log").read_text()
+    assert status != 0
+    assert "skim api: waiting for the database at postgresql://u:***@127.0.0.1:9/d" in text
+    assert "skim api: no database at postgresql://u:***@127.0.0.1:9/d after 2 s" in text
+    assert "Traceback" not in text
+    assert "hidden" not in text
+
+
+def test_without_its_settings_it_says_which(tmp_path: Path) -> None:
+    env = environment("postgresql://h/d")
+    del env["SKIM_DATABASE_URL"]
+    with (tmp_path / "log").open("wb") as log, serving(log, env) as (_, process):
+        process.wait(timeout=60)
+
+    text = (tmp_path / "log").read_text()
+    assert "skim api: SKIM_DATABASE_URL is not set" in text
+    assert "Traceback" not in text
+
+
+def test_a_lost_database_is_a_503_and_comes_back(
+    service: tuple[str, subprocess.Popen[bytes], Path], secret: str, postgres_server: Postgres, database_url: str
+) -> None:
+    url, _, log = service
+    headers = {"Authorization": f"Bearer {secret}"}
+    name = database_url.rpartition("/")[2].partition("?")[0]
+    with postgres_server.connect() as admin:
+        admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        lost = httpx.get(f"{url}/v1/jobs", headers=headers)
+        ready = httpx.get(f"{url}/readyz")
+        admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+
+    assert (lost.status_code, lost.json()["error"]["code"]) == (503, "database_unavailable")
+    assert lost.headers["Retry-After"] == "2"
+    assert (ready.status_code, ready.json()["status"]) == (503, "unavailable")
+    assert httpx.get(f"{url}/v1/jobs", headers=headers).status_code == 200
+    assert "Traceback" not in log.read_text()
