@@ -34,7 +34,7 @@ class StepCosts:
             for width in WIDTHS:
                 time_pass(batch, width)
                 best = min(time_pass(batch, width) for _ in range(repeats))
-                line.append(max(best, *line[-1:], *(above[len(line)] for above in table[-1:])))
+                line.append(max((best, *line[-1:], *(above[len(line)] for above in table[-1:]))))
             table.append(tuple(line))
         return cls(batches, WIDTHS, tuple(table))
 
