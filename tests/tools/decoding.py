@@ -88,5 +88,5 @@ class Scripted(SkipDrafter):
 
 
 def guess_with(engine: Engine, guesses: Mapping[str, Sequence[int]]) -> None:
-    """Let requests that ask for skip drafts have the scripted ones."""
+    """Let requests that ask for skip drafts have the scripted ones; the engine must know some skip set."""
     engine._drafters = Drafters(Scripted(guesses), Controller(StepCosts.assumed()), engine.options.width - 1)

@@ -11,6 +11,7 @@ from transformers import LlamaForCausalLM
 
 from engine.loop import Engine, Options
 from engine.request import Drafter, Request, Sampling
+from engine.skipset import SkipSet
 from tests.tools.decoding import expected, guess_with, run
 from tests.tools.networks import tiny
 
@@ -96,7 +97,7 @@ def test_a_rejected_draft_breaks_nothing(poisoned: LlamaForCausalLM) -> None:
     """A drafter proposes the poison; the full network would never have read it, so the text goes on."""
     request = Request("row", (1, 2, 3), 30, drafter=Drafter.SKIP)
     mate = innocent("mate", 5, 40)
-    engine = Engine(poisoned, Options(rows=3, length=80), skip_set=None)
+    engine = Engine(poisoned, Options(rows=3, length=80), skip_set=SkipSet.of([0]))
     guess_with(engine, {"row": [POISON] * 30})
 
     outcome = run(engine, [request, mate])

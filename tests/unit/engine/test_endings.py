@@ -8,6 +8,7 @@ from engine.errors import BadRequest
 from engine.loop import Engine, Options
 from engine.oracle import decode
 from engine.request import Drafter, Finished, FinishReason, Request, Sampling
+from engine.skipset import SkipSet
 from engine.stop import Decode
 from tests.tools.decoding import guess_with, run
 from tests.tools.networks import letters, tiny
@@ -32,7 +33,7 @@ def finish(
     drafter: Drafter = Drafter.SKIP,
 ) -> Finished:
     """Decode one request whose drafts are all right, so that it advances in full blocks."""
-    engine = Engine(NETWORK, Options(rows=2, length=64, width=BLOCK), eos=eos, decode=decode)
+    engine = Engine(NETWORK, Options(rows=2, length=64, width=BLOCK), eos=eos, decode=decode, skip_set=SkipSet.of([0]))
     guess_with(engine, {"row": text_of(60)})
     request = Request("row", PROMPT, max_tokens, SAMPLING, stop=stop, drafter=drafter)
     return run(engine, [request]).finished["row"]
