@@ -17,9 +17,9 @@ from engine.cache import CacheShape, SlotCache
 from engine.control import Controller
 from engine.costs import StepCosts
 from engine.draft.skip import SkipDrafter
-from engine.errors import BadRequest
+from engine.limits import Limits
 from engine.passes import IDLE, Chunk, Padding, Pass, logits_of, write
-from engine.request import Admitted, Drafter, Event, Failed, FinishReason, Request
+from engine.request import Admitted, Event, Failed, FinishReason, Request
 from engine.round import Drafted, Drafters
 from engine.row import Row
 from engine.sample import Picks, pick
@@ -66,6 +66,7 @@ class Engine:
         self._batch = Batch(self._cache)
         costs = StepCosts.measured(self._time_pass, options.rows) if is_measured else StepCosts.assumed()
         skip = SkipDrafter(draft_view(network, skip_set), self._cache) if skip_set else None
+        self._limits = Limits(options.length, network.config.vocab_size, skip is not None, decode is not None)
         self._drafters = Drafters(skip, Controller(costs), options.width - 1)
 
     @property
@@ -85,23 +86,7 @@ class Engine:
 
         Raises: BadRequest when it can never run here.
         """
-        total = len(request.prompt) + request.max_tokens
-        if total > self.options.length:
-            raise BadRequest(
-                f"{len(request.prompt)} prompt tokens and max_tokens {request.max_tokens} exceed"
-                f" the context of {self.options.length}",
-                code="context_length_exceeded",
-                parameter="max_tokens",
-            )
-        vocabulary = self._network.config.vocab_size
-        if not 0 <= min(request.prompt) <= max(request.prompt) < vocabulary:
-            raise BadRequest(
-                f"the network knows tokens 0 to {vocabulary - 1} only", code="token_out_of_range", parameter="prompt"
-            )
-        if request.drafter is Drafter.CASCADE or (request.drafter is Drafter.SKIP and not self._drafters.can_skip):
-            raise BadRequest(f"drafter {request.drafter} is not available here", parameter="drafter")
-        if request.stop and self._decode is None:
-            raise BadRequest("stop strings need a tokenizer", parameter="stop")
+        self._limits.check(request)
         self._batch.enqueue(Row(request, self._eos, self._decode))
 
     def cancel(self, identity: str) -> list[Event]:
@@ -179,7 +164,8 @@ class Engine:
             chunks += [IDLE] * (self.options.rows - len(rows))
         run = Pass(self._cache, 0, chunks, padding)
         logits = logits_of(self._network, run)
-        return pick(logits[: len(rows)], samplings, run.positions[: len(rows)])
+        prefixes = [row.prefix(draft) for row, draft in zip(rows, drafts, strict=True)]
+        return pick(logits[: len(rows)], samplings, run.positions[: len(rows)], prefixes)
 
     def _accept(self, rows: Sequence[Row], drafted: Sequence[Drafted], picks: Picks) -> list[Event]:
         """Keep what the full network agrees with. Rows retire last: closing gaps copies what ``length`` counts."""

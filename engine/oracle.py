@@ -7,6 +7,7 @@ import torch
 from transformers import PreTrainedModel
 
 from engine.attention import stock_attention
+from engine.process import Prefix
 from engine.request import Request
 from engine.sample import pick
 
@@ -17,17 +18,20 @@ def decode(network: PreTrainedModel, request: Request, eos: frozenset[int] = fro
     tokens = list(request.prompt)
     with stock_attention(network):
         for _ in range(request.max_tokens):
-            picked = next_token(network, tokens, request)
-            if picked in eos:
+            picked = next_token(network, tokens, request, eos)
+            if picked in eos | request.stop_tokens:
                 break
             tokens.append(picked)
     return tokens[len(request.prompt) :]
 
 
 @torch.inference_mode()
-def next_token(network: PreTrainedModel, tokens: list[int], request: Request) -> int:
+def next_token(network: PreTrainedModel, tokens: list[int], request: Request, eos: frozenset[int] = frozenset()) -> int:
     """The token that follows ``tokens``."""
     device = network.device
     logits = network(torch.tensor([tokens], device=device), use_cache=False).logits[:, -1:]
     positions = torch.tensor([[len(tokens) - 1]], device=device)
-    return pick(logits, [request.sampling], positions).tokens[0][0]
+    prompt = len(request.prompt)
+    prefix = Prefix(tokens[:prompt], tokens[prompt:], (), eos | request.stop_tokens)
+    prefixes = [prefix if request.sampling.has_processors else None]
+    return pick(logits, [request.sampling], positions, prefixes).tokens[0][0]

@@ -28,13 +28,21 @@ class FinishReason(StrEnum):
 class Sampling:
     """How the next token is picked from the logits.
 
-    ``temperature`` 0 is greedy; ``top_k`` 0 and ``top_p`` 1 are off; ``seed`` keys the noise.
+    ``temperature`` 0 is greedy; ``top_k`` 0, ``top_p`` 1 and ``min_p`` 0 are off; ``seed`` keys the noise.
+    ``repetition_penalty`` 1 and the other penalties 0 are off. ``logit_bias`` is (token id, added to its logit) pairs;
+    before ``min_tokens`` tokens the text cannot end.
     """
 
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
     seed: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    min_tokens: int = 0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature <= 100.0:
@@ -43,6 +51,15 @@ class Sampling:
             raise BadRequest("top_k must not be negative", parameter="top_k")
         if not 0.0 < self.top_p <= 1.0:
             raise BadRequest("top_p must lie in (0, 1]", parameter="top_p")
+        if not 0.0 <= self.min_p <= 1.0:
+            raise BadRequest("min_p must lie in [0, 1]", parameter="min_p")
+        if not 0.0 < self.repetition_penalty <= 10.0:
+            raise BadRequest("repetition_penalty must lie in (0, 10]", parameter="repetition_penalty")
+        for name in ("presence_penalty", "frequency_penalty"):
+            if not -2.0 <= getattr(self, name) <= 2.0:
+                raise BadRequest(f"{name} must lie in [-2, 2]", parameter=name)
+        if self.min_tokens < 0:
+            raise BadRequest("min_tokens must not be negative", parameter="min_tokens")
         if not 0 <= self.seed < 2**63:
             raise BadRequest("seed must lie in [0, 2**63)", parameter="seed")
 
@@ -50,11 +67,21 @@ class Sampling:
     def is_greedy(self) -> bool:
         return self.temperature == 0.0
 
+    @property
+    def has_penalties(self) -> bool:
+        return (self.repetition_penalty, self.presence_penalty, self.frequency_penalty) != (1.0, 0.0, 0.0)
+
+    @property
+    def has_processors(self) -> bool:
+        """Whether anything but temperature and truncation changes the logits."""
+        return self.has_penalties or bool(self.logit_bias) or self.min_tokens > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """One sequence to decode.
 
+    ``stop`` strings and ``stop_tokens`` end the text beside the model's own end-of-sequence tokens.
     ``alone`` asks to share the batch with nobody (a request suspected of having killed an engine before);
     ``reproducible`` pads every pass to one shape, so that the text does not depend on who else is decoding.
     """
@@ -64,6 +91,7 @@ class Request:
     max_tokens: int
     sampling: Sampling = Sampling()
     stop: tuple[str, ...] = ()
+    stop_tokens: frozenset[int] = frozenset()
     drafter: Drafter = Drafter.AUTO
     reproducible: bool = False
     interactive: bool = False

@@ -29,10 +29,6 @@ class Drafters:
         self._most = most
         self._controller = controller
 
-    @property
-    def can_skip(self) -> bool:
-        return self._skip is not None
-
     def propose(self, rows: Sequence[Row], slot_end: int) -> list[Drafted]:
         """The drafts of each row, never beyond what it may still generate nor the end of its slot."""
         rooms = [self._room(row, slot_end) for row in rows]

@@ -1,10 +1,12 @@
 """One live sequence: its tokens, how much of it the cache holds, and what it has cost. Pure bookkeeping, no tensors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
 from engine.acceptance import Acceptance
 from engine.draft.lookup import SuffixIndex
+from engine.process import Prefix
 from engine.request import Drafter, Finished, FinishReason, Request, Statistics
 from engine.stop import Decode, StopStrings
 
@@ -41,7 +43,7 @@ class Row:
         self.counts = Counts()
         self.acceptance = Acceptance()  # of lookup drafts, imagined ones included
         self.index = SuffixIndex(self.tokens)
-        self._eos = eos
+        self._eos = eos | request.stop_tokens
         self._stops = StopStrings(request.stop, decode) if request.stop and decode else None
         self._submitted_at = self.admitted_at = self._decoding_at = perf_counter()
         self.was_admitted = False
@@ -70,6 +72,13 @@ class Row:
     @property
     def pending(self) -> int:
         return self.tokens[-1]
+
+    def prefix(self, drafts: Sequence[int]) -> Prefix | None:
+        """What the row's logit processors need to know; None when it has none. ``drafts`` follow in the same pass."""
+        if not self.request.sampling.has_processors:
+            return None
+        output = self.tokens[len(self.request.prompt) :]
+        return Prefix(self.request.prompt, output, drafts, self._eos)
 
     def admit(self) -> None:
         self.was_admitted = True

@@ -5,12 +5,14 @@ verify that see the same logits pick the same token, and a draft is right iff it
 (drafter-invariant coupling, Daliri et al., arXiv 2408.07978).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from engine.noise import gumbel
+from engine.process import Prefix, process
 from engine.request import Sampling
 
 _HEAD = 1024  # candidates among which top-p is tried before the whole vocabulary is sorted
@@ -24,24 +26,36 @@ class Picks:
     is_finite: list[list[bool]]
 
 
-def pick(logits: torch.Tensor, samplings: Sequence[Sampling], positions: torch.Tensor) -> Picks:
+def pick(
+    logits: torch.Tensor,
+    samplings: Sequence[Sampling],
+    positions: torch.Tensor,
+    prefixes: Sequence[Prefix | None] = (),
+) -> Picks:
     """The token each position continues with.
 
     Args:
         logits: [batch, width, vocabulary]
         samplings: one per row of the batch
         positions: int64 [batch, width], position of the token that produced the logits; the pick stands one further
+        prefixes: the text before each row, for rows whose sampling has processors
     """
     best, tokens = logits.max(-1)  # the first of equals: ties by token id
-    sampled = [row for row, sampling in enumerate(samplings) if not sampling.is_greedy]
-    for row in sampled:
-        tokens[row] = draw(logits[row], samplings[row], positions[row] + 1)
+    for row, sampling in enumerate(samplings):
+        prefix = prefixes[row] if prefixes else None
+        if prefix is not None:
+            scores = process(logits[row], sampling, prefix)
+            tokens[row] = draw(scores, sampling, positions[row] + 1)
+        elif not sampling.is_greedy:
+            tokens[row] = draw(logits[row], sampling, positions[row] + 1)
     packed = torch.stack((tokens, torch.isfinite(best).long())).tolist()  # one transfer from the device
     return Picks(packed[0], [[bool(flag) for flag in row] for row in packed[1]])
 
 
 def draw(logits: torch.Tensor, sampling: Sampling, positions: torch.Tensor) -> torch.Tensor:
-    """Sampled tokens [width] from logits [width, vocabulary] for tokens standing at ``positions`` [width]."""
+    """Picked tokens [width] from logits [width, vocabulary] for tokens standing at ``positions`` [width]."""
+    if sampling.is_greedy:
+        return logits.max(-1).indices
     warped = warp(logits, sampling)
     seeds = torch.full_like(positions, sampling.seed)
     vocabulary = torch.arange(logits.shape[-1], device=logits.device)
@@ -49,7 +63,7 @@ def draw(logits: torch.Tensor, sampling: Sampling, positions: torch.Tensor) -> t
 
 
 def warp(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
-    """Temperature, then top-k, then top-p; what falls out is -inf.
+    """Temperature, then top-k, top-p and min-p; what falls out is -inf.
 
     Args:
         logits: [width, vocabulary]
@@ -61,6 +75,9 @@ def warp(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
         scores = _keep_top_k(scores, sampling.top_k)
     if sampling.top_p < 1.0:
         scores = _keep_top_p(scores, sampling.top_p)
+    if sampling.min_p > 0.0:
+        bar = scores.max(-1, keepdim=True).values + math.log(sampling.min_p)
+        scores = scores.masked_fill(scores < bar, float("-inf"))
     return scores
 
 
