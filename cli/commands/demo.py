@@ -95,7 +95,7 @@ def _need_demo_model(stack: Stack) -> None:
 def _run(here: Session, client: Client, stack: Stack, inputs: list[Json]) -> Comparison:
     job = client.submit({**HEAD, "priority": "bulk"}, inputs)
     with here.steps.step("Waiting for the worker to load the model", "Worker ready"):
-        await_workers(client, stack.state)
+        await_workers(here.home, client, stack.state)
     bulk = watch(client, job.id, here.err, f"Summarising {len(inputs)} documents")
     items = tuple(client.items(job.id))
     plain, num_same = [], 0

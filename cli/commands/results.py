@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from cli.client import Client
 from cli.errors import UsageError
+from cli.progress import watch
 from cli.session import Session, session
 
 
@@ -22,13 +23,16 @@ def results(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write JSON Lines to this file instead.")
     ] = None,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end of the job first.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON Lines (also when the output is no terminal).")
     ] = False,
 ) -> None:
-    """Print what a job has produced so far: one JSON document a line, or readable text on a terminal."""
+    """Print the results of a job: one JSON document a line, or readable text on a terminal (also while it runs)."""
     here = session(context)
     with here.client() as client:
+        if wait:
+            watch(client, job, here.err)
         if output is not None:
             save_results(here, client, job, output)
         elif as_json or not here.out.is_terminal:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.errors import StackError
+from cli.errors import SkimError, StackError
 from cli.session import Session, session
 from cli.signals import interruptible, uninterrupted
 from cli.stack import demo_model
@@ -84,7 +84,7 @@ def _stay(here: Session, stack: Stack, *, detach: bool) -> None:
     began = time.monotonic()
     try:
         with here.steps.step("Waiting for the workers to load the model", "Workers ready"), stack.client() as client:
-            await_workers(client, stack.state)
+            await_workers(here.home, client, stack.state)
         if detach:
             here.steps.say("detached: `skim status` shows it, `skim down` stops it")
             return
@@ -93,9 +93,8 @@ def _stay(here: Session, stack: Stack, *, detach: bool) -> None:
     except KeyboardInterrupt:
         here.steps.say(f"\nstopping after {time.monotonic() - began:,.0f} s")
         stop(here)
-    except StackError:
-        if not detach:
-            stop(here)
+    except SkimError:
+        stop(here)
         raise
 
 

@@ -22,7 +22,8 @@ CELERY = [PYTHON, "-m", "celery", "--app", "workers.app"]
 GUNICORN_CONFIG = Path(__file__).resolve().parents[2] / "deploy" / "gunicorn.conf.py"
 FLOWER_USER = "skim"
 
-POSTGRES, REDIS, API, FLOWER, BEAT, CONTROL = "postgres", "redis", "api", "flower", "beat", "control"
+NAMES = ("postgres", "redis", "api", "flower", "beat", "control")  # in starting order, workers after them
+POSTGRES, REDIS, API, FLOWER, BEAT, CONTROL = NAMES
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from cli.stack.account import caller
 from cli.stack.folders import write_private
 from cli.stack.home import Home
 from cli.stack.leftovers import find_leftovers
+from cli.stack.programs import NAMES
 from cli.stack.records import read_record
 from cli.stack.supervisor import ProcessState, Supervisor
 
@@ -89,7 +90,7 @@ def status(home: Home) -> Status:
     """What runs now."""
     state = running_state(home)
     if state is not None:
-        return Status(state, tuple(state.supervisor.processes()))
+        return Status(state, tuple(sorted(state.supervisor.processes(), key=_starting_order)))
     if not home.root.is_dir() or not home.has_secrets:
         return Status(None, ())
     leftovers = find_leftovers(home, home.secrets().stack_id)
@@ -101,6 +102,12 @@ def num_restarts(home: Home, name: str) -> int:
     """How often a process was started again since the stack came up."""
     record = read_record(home.run / f"{name}.json")
     return record.starts - 1 if record else 0
+
+
+def _starting_order(process: ProcessState) -> tuple[int, str]:
+    """Servers, services, then workers by number."""
+    known = process.name in NAMES
+    return NAMES.index(process.name) if known else len(NAMES), process.name
 
 
 def _path(home: Home) -> Path:

@@ -6,6 +6,7 @@ command, which then stops the stack in order.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
@@ -22,6 +23,10 @@ from cli.errors import StackError
 from cli.stack.launch import launch_command
 
 START_TIMEOUT_S = 15
+
+
+class Refusal(StackError):
+    """The supervisor is there and will not do it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ class Supervisor:
             return False
 
     def processes(self) -> list[ProcessState]:
-        """All processes, in starting order.
+        """All processes, by name.
 
         Raises:
             StackError: the supervisor does not answer.
@@ -68,6 +73,11 @@ class Supervisor:
         """Start a process and return at once."""
         self._call("startProcess", name, False)
 
+    def stop(self, name: str) -> None:
+        """Ask a process to stop and return at once; one that has stopped is left alone."""
+        with contextlib.suppress(Refusal):
+            self._call("stopProcess", name, False)
+
     def shut_down(self) -> None:
         """Have it stop all processes in order and end; returns at once."""
         self._call("shutdown")
@@ -77,7 +87,7 @@ class Supervisor:
             with xmlrpc.ServerProxy("http://localhost", transport=_UnixTransport(self.path)) as proxy:
                 return getattr(proxy.supervisor, method)(*arguments)
         except xmlrpc.Fault as fault:
-            raise StackError(f"the supervisor refused {method}: {fault.faultString}") from fault
+            raise Refusal(f"the supervisor refused {method}: {fault.faultString}") from fault
         except (OSError, http.client.HTTPException, xmlrpc.ProtocolError) as error:
             raise StackError(f"the supervisor does not answer: {error}") from error
 

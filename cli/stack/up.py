@@ -28,7 +28,7 @@ from cli.steps import Steps
 
 API_TIMEOUT_S = 60
 BOOTSTRAP_TIMEOUT_S = 120
-WORKER_TIMEOUT_S = 120
+WORKER_TIMEOUT_S = 300
 FAILING = frozenset({"backoff", "fatal"})
 
 
@@ -77,19 +77,20 @@ def local_key(home: Home) -> str | None:
         return None
 
 
-def await_workers(client: Client, state: State) -> None:
-    """Return once all workers of the stack are live; each needs seconds to load its model.
+def await_workers(home: Home, client: Client, state: State) -> None:
+    """Return once all workers of the stack are ready; each needs seconds to load its model.
 
     Raises:
-        StackError: they did not report in time.
+        StackError: they did not get ready in time.
     """
 
-    def are_live() -> bool:
+    def are_ready() -> bool:
         rows = client.workers()["data"]
-        live = [row for row in rows if row["model"] == state.model and row["is_live"]]
-        return len(live) >= state.num_workers
+        ready = [row for row in rows if row["model"] == state.model and row["is_live"] and row["status"] == "ready"]
+        return len(ready) >= state.num_workers
 
-    _until(are_live, WORKER_TIMEOUT_S, "the workers did not report: see their logs")
+    logs = home.logs / "worker-*.log"
+    _until(are_ready, WORKER_TIMEOUT_S, f"the workers were not ready after {WORKER_TIMEOUT_S} s: see {logs}")
 
 
 def _start(home: Home, plan: Plan, steps: Steps, *, detach: bool) -> None:

@@ -165,7 +165,7 @@ def test_zz_down_stops_everything_and_says_when_there_is_nothing(stack: Any) -> 
     done = stack("down")
 
     assert done.returncode == 0, done.stderr
-    order = [line.split()[1] for line in done.stderr.splitlines() if line.endswith("stopped")]
+    order = [line.split()[1] for line in done.stderr.splitlines() if " stopped" in line]
     assert order.index("worker-1") < order.index("api") < order.index("redis") < order.index("postgres")
     assert stack.living() == []
     assert stack.json("status") == {
