@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from apiflask import APIFlask
+from flask.json.provider import DefaultJSONProvider
 
 from api import documentation, hooks, problems
 from api.gate import Gate
@@ -23,10 +24,11 @@ STATEMENT_TIMEOUT_MS = 30_000
 
 def create_app(settings: Settings) -> APIFlask:
     """Build the service. Opens no connection and starts no thread yet: both come with the first use."""
-    app = APIFlask("api", title="Skim", version=version("skim-llm"), static_folder=None)
+    app = APIFlask("api", title="Skim", version=version("skim-llm"), static_folder=None)  # type: ignore[arg-type]
     app.url_map.strict_slashes = False
     app.url_map.converters["id"] = IdConverter
-    app.json.sort_keys = False
+    if isinstance(app.json, DefaultJSONProvider):
+        app.json.sort_keys = False
     app.extensions[EXTENSION] = _services(settings)
     hooks.install(app)
     problems.install(app)

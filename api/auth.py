@@ -37,7 +37,7 @@ def _scopes_of(caller: Principal) -> list[str]:
     return list(Scope) if Scope.ADMIN in caller.scopes else list(caller.scopes)
 
 
-@auth.error_processor  # type: ignore[untyped-decorator]
+@auth.error_processor
 def _refuse(error: HTTPError) -> Response:
     if error.status_code == 403:
         scopes = ", ".join(sorted(principal().scopes))

@@ -1,31 +1,82 @@
 """Reading request bodies within their limits: whole JSON documents, or JSON Lines one line at a time.
 
 A declared length over the limit is refused before a byte is read; an undeclared one (chunked) as soon as it passes it.
+The framework's own stream is not used: it cuts a body that is too long, and takes one that broke off for a whole one.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Protocol
 
 from flask import request
 
-from api.errors import Malformed, TooLarge, WrongMediaType
+from api.errors import Malformed, TooLarge, TooSlow, WrongMediaType
 from api.services import services
 
 JSON: Final = "application/json"
 JSON_LINES: Final = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
+BUFFER_BYTES: Final = 256 * 1024
 
 
-def limit_body() -> None:
-    """Before each request: fix how much may be read, and refuse what says it is longer."""
-    settings = services().settings
-    limit = settings.max_stream_bytes if is_json_lines() else settings.max_body_bytes
-    request.max_content_length = limit
+class Source(Protocol):
+    """What a WSGI server hands over."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes; empty at the end."""
+
+
+class BodyStream(io.RawIOBase):
+    """The body of a request, from its first byte to exactly its last.
+
+    Raises:
+        TooLarge: it has more than `limit` bytes.
+        TooSlow: it stopped arriving.
+        Malformed: the client hung up before the end.
+    """
+
+    def __init__(self, source: Source, length: int | None, limit: int) -> None:
+        self._source = source
+        self._length = length
+        self._limit = limit
+        self._num_read = 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]  # typeshed names no narrower type
+        """Fill the buffer as far as one read goes; 0 at the end."""
+        # One byte more than allowed tells a body that is too long from one that just fits.
+        end = self._limit + 1 if self._length is None else self._length
+        data = self._read(min(len(buffer), end - self._num_read))
+        self._num_read += len(data)
+        if self._num_read > self._limit:
+            raise too_large(self._limit)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _read(self, size: int) -> bytes:
+        if size == 0:
+            return b""
+        try:
+            data = self._source.read(size)
+        except TimeoutError as error:
+            raise TooSlow("the body stopped arriving") from error
+        except (OSError, ValueError) as error:  # a reset connection, or chunks that are none
+            raise Malformed("the body broke off") from error
+        if not data and self._length is not None:
+            raise Malformed(f"the body broke off after {self._num_read} of {self._length} bytes")
+        return data
+
+
+def check_length() -> None:
+    """Before each request: refuse a body that says it is too long."""
+    limit = _limit()
     if (request.content_length or 0) > limit:
-        raise too_large()
+        raise too_large(limit)
 
 
 def is_json_lines() -> bool:
@@ -34,19 +85,19 @@ def is_json_lines() -> bool:
 
 
 def read_json() -> bytes:
-    """The whole body of a JSON request; raises WrongMediaType, TooLarge, and TooSlow through the framework."""
+    """The whole body of a JSON request; raises WrongMediaType and what `BodyStream` does."""
     if request.mimetype != JSON:
         raise WrongMediaType(f"send {JSON}, not {request.mimetype or 'a body without a content type'}")
-    return request.get_data(cache=False)
+    return _stream().read()
 
 
 def read_lines() -> Iterator[tuple[int, bytes]]:
     """The lines of a JSON Lines body with their numbers from 1; blank lines at the very end do not count.
 
     Raises:
-        Malformed: a blank line in the middle, or one over the limit.
+        Malformed: a blank line in the middle, or one over the limit; and what `BodyStream` raises.
     """
-    stream = io.BufferedReader(request.stream, 256 * 1024)  # type: ignore[type-var]
+    stream = _stream()
     blank = None
     for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE_BYTES + 1), b""), start=1):
         if len(line) > MAX_LINE_BYTES:
@@ -59,8 +110,20 @@ def read_lines() -> Iterator[tuple[int, bytes]]:
         yield number, line
 
 
-def too_large() -> TooLarge:
+def too_large(limit: int) -> TooLarge:
     """The refusal, with the limit that applies to this request."""
-    limit = (request.max_content_length or 0) // 2**20
     hint = "" if is_json_lines() else "; send many inputs as application/x-ndjson"
-    return TooLarge(f"the body is over the limit of {limit} MiB{hint}")
+    return TooLarge(f"the body is over the limit of {limit // 2**20} MiB{hint}")
+
+
+def _limit() -> int:
+    settings = services().settings
+    return settings.max_stream_bytes if is_json_lines() else settings.max_body_bytes
+
+
+def _stream() -> io.BufferedReader:
+    length = request.content_length
+    # Without a length only a server that marks the end of the body (chunked) can be read to the end.
+    if length is None and not request.environ.get("wsgi.input_terminated"):
+        length = 0
+    return io.BufferedReader(BodyStream(request.environ["wsgi.input"], length, _limit()), BUFFER_BYTES)

@@ -51,6 +51,8 @@ PROBLEM: Final[dict[str, Any]] = {
     },
 }
 
+PROBLEM_CONTENT: Final[dict[str, Any]] = {MEDIA_TYPE: {"schema": PROBLEM}}
+
 # `POST /v1/jobs` takes two media types, which APIFlask's decorators cannot say.
 JOB_BODY: Final[dict[str, Any]] = {
     "required": True,
@@ -88,8 +90,10 @@ def install(app: APIFlask) -> None:
     app.spec_processor(complete)
 
 
-def complete(document: dict[str, Any]) -> dict[str, Any]:
+def complete(document: dict[str, Any] | str) -> dict[str, Any] | str:
     """Add the schemas that only the job body names, and the media type of every error."""
+    if isinstance(document, str):  # YAML, which this service does not serve
+        return document
     _, extra = models_json_schema([(schema, "validation") for schema in JOB_SCHEMAS], ref_template=REF)
     document["components"].setdefault("schemas", {}).update(extra["$defs"])
     for operations in document["paths"].values():

@@ -8,7 +8,7 @@ from typing import Final
 
 from flask import Flask, Response, g, request
 
-from api.bodies import limit_body
+from api.bodies import check_length
 
 REQUEST_ID: Final = "X-Request-Id"
 GOOD_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -17,7 +17,7 @@ GOOD_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 def install(app: Flask) -> None:
     """Order matters: the id first, so that a refusal carries it."""
     app.before_request(_name_request)
-    app.before_request(limit_body)
+    app.before_request(check_length)
     app.after_request(_finish)
 
 

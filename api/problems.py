@@ -16,7 +16,7 @@ from apiflask import APIFlask, HTTPError
 from flask import Response, g, json
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import ClientDisconnected, HTTPException
+from werkzeug.exceptions import HTTPException
 
 from api.errors import ApiError, Fault
 from models import errors
@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 MAX_FAULTS: Final = 20
-CODES: Final = {400: "bad_request", 404: "not_found", 408: "request_timeout", 413: "body_too_large"}
 OPENAI_TYPES: Final = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
 
 REGISTRY: Final[Mapping[type[RegistryError], tuple[int, str]]] = {
@@ -124,9 +123,7 @@ def _retry(status: int) -> dict[str, str]:
 
 
 def _http_problem(error: HTTPException) -> Problem:
-    """The framework's own: unknown route or method, a body over the limit, a client that hung up or stalled."""
-    if isinstance(error, ClientDisconnected) and isinstance(error.__context__, TimeoutError):
-        return Problem(408, _code(408), "the body stopped arriving")
+    """The framework's own, such as an unknown route or method."""
     status = error.code or 500
     headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
     return Problem(status, _code(status), error.description or error.name, headers=headers)
@@ -148,7 +145,7 @@ def _fault(fault: Fault) -> dict[str, str | int]:
 
 def _code(status: int) -> str:
     """A stable word for a status nobody gave a finer one."""
-    return CODES.get(status, HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_"))
+    return HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_")
 
 
 def _openai_type(status: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
@@ -56,10 +56,10 @@ def _read_object() -> Submission:
     model = _model(job.model)
     rules.check_head(job, model)
     checks = rules.InputRules(model)
-    for index, given in enumerate(job.inputs):
+    inputs: Sequence[AnyInput] = job.inputs
+    for index, given in enumerate(inputs):
         checks.check(given, index)
-    items = (_item(given) for given in job.inputs)
-    return Submission(job, model, len(job.inputs), items, fingerprint((body,)))
+    return Submission(job, model, len(inputs), map(_item, inputs), fingerprint((body,)))
 
 
 def _read_lines(spool: IO[bytes]) -> Submission:
@@ -82,7 +82,7 @@ def _spool(
     index = -1
     for index, (number, line) in enumerate(lines):
         _check_number(index + 1, number)
-        given: AnyInput = parse(schema, line, line=number)
+        given = parse(schema, line, line=number)
         checks.check(given, index, number)
         digest.update(line)
         spool.write(json.dumps(given.model_dump(exclude_none=True)).encode() + b"\n")

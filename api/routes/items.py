@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, Final
 
 from flask import Response
 
 from api.adapter import blueprint
 from api.auth import auth, principal
 from api.conditional import dump
+from api.documentation import PROBLEM_CONTENT
 from api.errors import NotFinished
 from api.schemas.lists import ItemPage
 from api.schemas.pages import ItemCursor
@@ -21,6 +23,12 @@ from models.jobs import get_job, list_items, stream_items
 from models.states import ItemStatus
 
 routes = blueprint("items", "Jobs")
+
+RESPONSES: Final[dict[int | str, dict[str, str | dict[str, dict[str, Any]]]]] = {
+    200: {"description": "One item a line", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}},
+    409: {"description": "Not finished", "content": PROBLEM_CONTENT},
+    503: {"description": "Too many streams", "content": PROBLEM_CONTENT},
+}
 
 
 @routes.get("/v1/jobs/<id:job_id>/items")
@@ -42,13 +50,7 @@ def read_items(job_id: str, query_data: ItemCursor) -> ItemPage:
 
 
 @routes.get("/v1/jobs/<id:job_id>/results")
-@routes.doc(
-    responses={
-        200: {"description": "One item a line", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}},
-        409: "Not finished",
-        503: "Too many streams",
-    }
-)
+@routes.doc(responses=RESPONSES)
 @routes.auth_required(auth, roles=["jobs"])
 def read_results(job_id: str) -> Response:
     """All items of a finished job as JSON Lines, in the order of their inputs."""

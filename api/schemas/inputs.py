@@ -21,11 +21,11 @@ CustomId = Annotated[Text, Field(min_length=1, max_length=256)]
 class Parameters(Body):
     """How the next token is chosen. `max_tokens` left out is 256, or follows `max_words` when summarising."""
 
-    max_tokens: int | None = Field(None, ge=1, le=10_000_000)
-    temperature: float = Field(0.0, ge=0, le=100)
-    top_p: float = Field(1.0, gt=0, le=1)
-    top_k: int = Field(0, ge=0, le=10_000_000)
-    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="drawn and returned when left out")
+    max_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
+    temperature: float = Field(default=0.0, ge=0, le=100)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_k: int = Field(default=0, ge=0, le=10_000_000)
+    seed: int | None = Field(default=None, ge=0, le=MAX_SEED, description="drawn and returned when left out")
     stop: Stop = Field(default_factory=list)
 
 
@@ -40,14 +40,14 @@ class Head(Body):
     """What every kind of job shares."""
 
     model: ModelName
-    parameters: Parameters = Field(default_factory=Parameters)
-    decoding: Decoding = Field(default_factory=Decoding)
+    parameters: Parameters = Parameters()
+    decoding: Decoding = Decoding()
     priority: Literal["interactive", "bulk"] | None = Field(
-        None, description="interactive for a single input, else bulk, when left out"
+        default=None, description="interactive for a single input, else bulk, when left out"
     )
-    deadline_s: int | None = Field(None, ge=1, le=MAX_DEADLINE_S)
+    deadline_s: int | None = Field(default=None, ge=1, le=MAX_DEADLINE_S)
     metadata: Metadata = Field(default_factory=dict)
-    webhook_url: Text | None = Field(None, max_length=2048)
+    webhook_url: Text | None = Field(default=None, max_length=2048)
 
 
 class GenerateHead(Head):
@@ -61,7 +61,7 @@ class SummarizeHead(Head):
 
     kind: Literal["summarize"]
     style: Literal["paragraph", "bullets", "headline"] = "paragraph"
-    max_words: int | None = Field(None, ge=1, le=100_000)
+    max_words: int | None = Field(default=None, ge=1, le=100_000)
 
 
 class Message(Body):
@@ -120,7 +120,7 @@ AnyJob = GenerateJob | SummarizeJob
 
 HEAD: TypeAdapter[AnyHead] = TypeAdapter(Annotated[AnyHead, Field(discriminator="kind")])
 JOB: TypeAdapter[AnyJob] = TypeAdapter(Annotated[AnyJob, Field(discriminator="kind")])
-INPUTS: dict[str, TypeAdapter[GenerateInput] | TypeAdapter[SummarizeInput]] = {
+INPUTS: dict[str, TypeAdapter[AnyInput]] = {
     "generate": TypeAdapter(GenerateInput),
     "summarize": TypeAdapter(SummarizeInput),
 }

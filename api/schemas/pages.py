@@ -24,8 +24,8 @@ class Page(Answer, Generic[T]):
 class Cursor(Query):
     """Where a page starts and how long it is."""
 
-    after: str | None = Field(None, pattern=CURSOR, description="the last id of the page before")
-    limit: int = Field(20, ge=1, le=100)
+    after: str | None = Field(default=None, pattern=CURSOR, description="the last id of the page before")
+    limit: int = Field(default=20, ge=1, le=100)
 
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
@@ -36,24 +36,24 @@ class JobCursor(Cursor):
 
     status: Status | None = None
     kind: Literal["generate", "summarize", "search"] | None = None
-    model: str | None = Field(None, pattern=MODEL_NAME)
+    model: str | None = Field(default=None, pattern=MODEL_NAME)
 
 
 class WorkerCursor(Cursor):
     """Which workers to list."""
 
-    model: str | None = Field(None, pattern=MODEL_NAME)
+    model: str | None = Field(default=None, pattern=MODEL_NAME)
 
 
 class ItemCursor(Query):
     """Which items to list, by index."""
 
-    after: int | None = Field(None, ge=0, le=10_000_000, description="the last index of the page before")
-    limit: int = Field(100, ge=1, le=1000)
+    after: int | None = Field(default=None, ge=0, le=10_000_000, description="the last index of the page before")
+    limit: int = Field(default=100, ge=1, le=1000)
     status: Status | None = None
 
 
 class Wait(Query):
     """How long to wait for news of a job."""
 
-    wait: float = Field(0, ge=0, le=3600, description="seconds; more than 30 counts as 30")
+    wait: float = Field(default=0, ge=0, le=3600, description="seconds; more than 30 counts as 30")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from apiflask import APIFlask
@@ -28,26 +28,36 @@ CONTEXT = 512
 DEAD_REDIS = "redis://127.0.0.1:9/0"
 
 
+class Reply(TestResponse):
+    """An answer whose JSON a test may index."""
+
+    @property
+    def json(self) -> Any:
+        """The body."""
+        return super().json
+
+
 @dataclass(frozen=True)
 class Caller:
-    """A client with a key."""
+    """A client, with a key unless `secret` is None."""
 
     http: FlaskClient
-    secret: str
+    secret: str | None = None
 
-    def send(self, method: str, path: str, *, body: Any = None, **options: Any) -> TestResponse:
+    def send(self, method: str, path: str, *, body: Any = None, **options: Any) -> Reply:
         """One request; `body` goes out as JSON."""
-        headers = {"Authorization": f"Bearer {self.secret}", **options.pop("headers", {})}
+        key = {} if self.secret is None else {"Authorization": f"Bearer {self.secret}"}
+        headers = {**key, **options.pop("headers", {})}
         if body is not None:
             options["data"] = json.dumps(body)
             headers.setdefault("Content-Type", "application/json")
-        return self.http.open(path, method=method, headers=headers, buffered=True, **options)
+        return cast(Reply, self.http.open(path, method=method, headers=headers, buffered=True, **options))
 
-    def get(self, path: str, **options: Any) -> TestResponse:
+    def get(self, path: str, **options: Any) -> Reply:
         """GET."""
         return self.send("GET", path, **options)
 
-    def post(self, path: str, body: Any = None, **options: Any) -> TestResponse:
+    def post(self, path: str, body: Any = None, **options: Any) -> Reply:
         """POST."""
         return self.send("POST", path, body=body, **options)
 
@@ -83,7 +93,7 @@ def app(settings: Settings) -> Iterator[APIFlask]:
         add_model(session, _model(BARE, has_chat_template=False))
     yield app
     found.watcher.close()
-    found.bell.close()
+    found.bell.close(timeout_s=0.05)  # nobody answers it anyway
     found.database.close()
 
 

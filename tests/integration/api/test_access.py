@@ -25,7 +25,7 @@ ROUTES = [
 def test_without_a_good_key_nothing_opens(app: APIFlask, method: str, path: str, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
 
-    answer = app.test_client().open(path, method=method, headers=headers)
+    answer = Caller(app.test_client()).send(method, path, headers=headers)
 
     assert (answer.status_code, answer.json["error"]["code"]) == (401, "invalid_api_key")
     assert answer.headers["WWW-Authenticate"] == "Bearer"
@@ -126,7 +126,7 @@ def test_another_tenants_key_cannot_be_revoked(make_caller: MakeCaller) -> None:
 
 
 def test_request_ids(app: APIFlask) -> None:
-    client = app.test_client()
+    client = Caller(app.test_client())
 
     kept = client.get("/nowhere", headers={"X-Request-Id": "abc-1"})
     drawn = client.get("/nowhere", headers={"X-Request-Id": "no good " * 20})
@@ -138,6 +138,6 @@ def test_request_ids(app: APIFlask) -> None:
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("PATCH", "/v1/jobs", 405)])
 def test_even_the_frameworks_errors_are_problems(app: APIFlask, method: str, path: str, status: int) -> None:
-    answer = app.test_client().open(path, method=method)
+    answer = Caller(app.test_client()).send(method, path)
 
     assert (answer.status_code, answer.content_type) == (status, "application/problem+json")

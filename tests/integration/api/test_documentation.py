@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from apiflask import APIFlask
 
+from tests.integration.api.conftest import Caller
+
 
 @pytest.fixture
 def document(app: APIFlask) -> dict[str, Any]:
-    answer = app.test_client().get("/openapi.json")
+    answer = Caller(app.test_client()).get("/openapi.json")
     assert answer.status_code == 200
     found: dict[str, Any] = answer.json
     return found
@@ -58,12 +60,12 @@ def test_errors_are_problems(document: dict[str, Any]) -> None:
 
 
 def test_the_page_and_its_files_come_from_here(app: APIFlask) -> None:
-    client = app.test_client()
+    client = Caller(app.test_client())
     page = client.get("/docs")
     files = re.findall(r'(?:src|href)="([^"]+)"', page.text)
 
     assert page.status_code == 200
     assert len(files) == 4
     assert all(name.startswith("/docs/assets/") for name in files)
-    assert {client.get(name, buffered=True).status_code for name in files} == {200}
+    assert {client.get(name).status_code for name in files} == {200}
     assert client.get("/docs/assets/../__init__.py").status_code == 404

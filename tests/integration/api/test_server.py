@@ -17,6 +17,7 @@ from typing import IO
 import httpx
 import psutil
 import pytest
+from sqlalchemy import make_url
 
 from cli.stack.postgres import Postgres
 from models.catalog import NewModel, add_model
@@ -141,6 +142,27 @@ def test_300_mb_are_refused_early(service: tuple[str, subprocess.Popen[bytes], P
     assert worker.memory_info().rss < 250 * 2**20
 
 
+@pytest.mark.parametrize("ending", [b"", b'7\r\n{"promp\r\n'])
+def test_a_body_that_breaks_off_is_no_job(
+    service: tuple[str, subprocess.Popen[bytes], Path], secret: str, ending: bytes
+) -> None:
+    """The lines that came are complete: only the missing end of the body tells that there were to be more."""
+    url, _, _ = service
+    lines = b'{"kind": "generate", "model": "tiny"}\n{"prompt": "a"}\n'
+    framing = f"Content-Length: {len(lines) + 20}" if not ending else "Transfer-Encoding: chunked"
+    body = lines if not ending else b"%x\r\n%b\r\n%b" % (len(lines), lines, ending)
+    head = f"POST /v1/jobs HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {secret}\r\n{framing}\r\n"
+    host, _, port = url.removeprefix("http://").partition(":")
+
+    with socket.create_connection((host, int(port)), timeout=30) as client:
+        client.sendall(head.encode() + b"Content-Type: application/x-ndjson\r\n\r\n" + body)
+        client.shutdown(socket.SHUT_WR)
+        answer = client.recv(65536)
+
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert httpx.get(f"{url}/v1/jobs", headers={"Authorization": f"Bearer {secret}"}).json()["data"] == []
+
+
 def test_without_a_database_it_says_so_and_ends(tmp_path: Path) -> None:
     env = environment("postgresql://u:hidden@127.0.0.1:9/d", SKIM_START_WAIT_S="2")
     with (tmp_path / "log").open("wb") as log, serving(log, env) as (_, process):
@@ -170,7 +192,7 @@ def test_a_lost_database_is_a_503_and_comes_back(
 ) -> None:
     url, _, log = service
     headers = {"Authorization": f"Bearer {secret}"}
-    name = database_url.rpartition("/")[2].partition("?")[0]
+    name = make_url(database_url).database
     with postgres_server.connect() as admin:
         admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
         admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))

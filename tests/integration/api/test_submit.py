@@ -83,7 +83,7 @@ def test_the_length_of_a_summary_follows_its_words(caller: Caller, changes: dict
 
 
 def test_items_keep_their_inputs(caller: Caller, database: Database) -> None:
-    inputs = [{"custom_id": "x", "prompt": "a"}, {"messages": [{"role": "user", "content": "ö"}]}]
+    inputs: list[dict[str, Any]] = [{"custom_id": "x", "prompt": "a"}, {"messages": [{"role": "user", "content": "ö"}]}]
     job = caller.post("/v1/jobs", {**HEAD, "inputs": inputs}).json
 
     with database.session() as session:

@@ -6,7 +6,7 @@ import pytest
 from apiflask import HTTPError
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import ClientDisconnected, MethodNotAllowed, RequestEntityTooLarge
+from werkzeug.exceptions import MethodNotAllowed
 
 from api.errors import ApiError, Fault, InvalidFields, Unauthorized
 from api.problems import REGISTRY, describe
@@ -39,9 +39,7 @@ def test_an_error_of_the_registry_has_a_status(kind: type[RegistryError]) -> Non
         (DBAPIError("SELECT 1", {}, Exception("gone"), connection_invalidated=True), 503, "database_unavailable"),
         (DBAPIError("SELECT 1", {}, Exception("typo")), 500, "internal_error"),
         (PoolTimeout(), 503, "database_unavailable"),
-        (RequestEntityTooLarge(), 413, "body_too_large"),
         (MethodNotAllowed(["GET"]), 405, "method_not_allowed"),
-        (ClientDisconnected(), 400, "bad_request"),
         (HTTPError(404), 404, "not_found"),
         (KeyError("secret"), 500, "internal_error"),
     ],
