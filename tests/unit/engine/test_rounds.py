@@ -1,0 +1,124 @@
+"""What clients see of rounds: admission, parking, cancelling, bounded prefill, and rows that shared a prefix."""
+
+from engine.loop import Engine, Options
+from engine.request import Admitted, Finished, FinishReason, Request, Sampling
+from tests.tools.decoding import Outcome, expected, run
+from tests.tools.networks import tiny
+
+NETWORK = tiny(3)
+
+
+def bulk(identity: str, size: int = 12, max_tokens: int = 20) -> Request:
+    prompt = tuple((3 * step + len(identity)) % 61 for step in range(size))
+    return Request(identity, prompt, max_tokens, Sampling(0.8, seed=hash_of(identity)))
+
+
+def hash_of(identity: str) -> int:
+    return int.from_bytes(identity.encode(), "big")
+
+
+def urgent(identity: str, size: int = 5) -> Request:
+    return Request(identity, tuple(range(size)), 6, interactive=True)
+
+
+def test_an_interactive_request_gets_in_at_once_and_the_parked_text_is_the_same() -> None:
+    engine = Engine(NETWORK, Options(rows=3, length=64))
+    requests = [bulk("a"), bulk("bb"), *(urgent(f"now{number}") for number in range(3))]
+    outcome = Outcome()
+    for request in requests[:2]:
+        engine.submit(request)
+    for _ in range(6):
+        outcome.take(engine.step())
+
+    for request in requests[2:]:
+        engine.submit(request)
+    events = engine.step()
+
+    assert [event.id for event in events if isinstance(event, Admitted)] == ["now0", "now1", "now2"]
+    assert (engine.num_rows, engine.num_waiting) == (3, 2)
+    outcome.take(events)
+    while not engine.is_idle:
+        outcome.take(engine.step())
+    assert outcome.tokens == expected(NETWORK, requests)
+    assert len(outcome.admitted) == len(requests)  # a parked row is not admitted twice
+
+
+def test_a_row_alone_has_the_engine_for_itself() -> None:
+    engine = Engine(NETWORK, Options(rows=4, length=64))
+    suspect = Request("suspect", (1, 2, 3), 8, alone=True)
+    requests = [bulk("a"), suspect, bulk("bb"), urgent("now")]
+    for request in requests:
+        engine.submit(request)
+    outcome, is_inside = Outcome(), False
+
+    while not engine.is_idle:
+        events = engine.step()
+        outcome.take(events)
+        is_inside |= Admitted("suspect") in events
+        if any(isinstance(event, Finished) and event.id == "suspect" for event in events):
+            is_inside = False
+        if is_inside:
+            assert engine.num_rows == 1
+
+    assert outcome.tokens == expected(NETWORK, requests)
+
+
+def test_cancelling_keeps_what_is_there() -> None:
+    engine = Engine(NETWORK, Options(rows=2, length=64))
+    request, waiting = bulk("a"), bulk("bb")
+    engine.submit(request)
+    engine.submit(waiting)
+    for _ in range(5):
+        engine.step()
+
+    events = [*engine.cancel("bb"), *engine.cancel("a"), *engine.cancel("a"), *engine.cancel("nobody")]
+
+    assert engine.is_idle
+    ends = {event.id: event for event in events if isinstance(event, Finished)}
+    assert ends["bb"].tokens == ()
+    assert 0 < len(ends["a"].tokens) < request.max_tokens
+    assert ends["a"].tokens == expected(NETWORK, [request])["a"][: len(ends["a"].tokens)]
+    assert {event.finish_reason for event in ends.values()} == {FinishReason.CANCELLED}
+    assert len(events) == 2
+
+
+def test_a_long_prompt_does_not_hold_up_an_interactive_row() -> None:
+    """It is prefilled a little in every round, and in every round the interactive row gets its token."""
+    engine = Engine(NETWORK, Options(rows=4, length=200, prefill_tokens=16, width=1))
+    engine.submit(urgent("now", size=1))
+    engine.step()
+    engine.submit(bulk("long", size=150))
+
+    ends = [event.id for _ in range(5) for event in engine.step() if isinstance(event, Finished)]
+
+    assert ends == ["now"]
+
+
+def test_texts_with_a_common_prefix() -> None:
+    prefix = tuple(range(10, 50))
+    requests = [Request(str(end), (*prefix, end), 10) for end in range(6)]
+
+    outcome = run(Engine(NETWORK, Options(rows=4, length=64, prefill_tokens=16)), requests)
+
+    assert outcome.tokens == expected(NETWORK, requests)
+
+
+def test_engines_of_one_network_do_not_meet() -> None:
+    first, second = (Engine(NETWORK, Options(rows=2, length=64)) for _ in range(2))
+    requests = [bulk("a"), bulk("bb")]
+    first.submit(requests[0])
+    second.submit(requests[1])
+    outcome = Outcome()
+
+    while not (first.is_idle and second.is_idle):
+        outcome.take([*first.step(), *second.step()])
+
+    assert outcome.tokens == expected(NETWORK, requests)
+
+
+def test_a_measured_engine_decodes_the_same() -> None:
+    requests = [bulk("a"), bulk("bb"), urgent("now")]
+
+    outcome = run(Engine(NETWORK, Options(rows=4, length=64), is_measured=True), requests)
+
+    assert outcome.tokens == expected(NETWORK, requests)
