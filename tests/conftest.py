@@ -94,16 +94,23 @@ def migrated_template(postgres_server: Postgres) -> str:
     return TEMPLATE
 
 
+@contextmanager
+def fresh_database(server: Postgres, template: str) -> Iterator[str]:
+    """The address of a new copy of `template`, dropped afterwards whoever is still connected."""
+    name = f"test_{secrets.token_hex(6)}"
+    with server.connect() as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        )
+        yield server.url(name)
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
 @pytest.fixture
 def database_url(postgres_server: Postgres, migrated_template: str) -> Iterator[str]:
-    """SQLAlchemy address of a fresh migrated database, dropped afterwards whoever is still connected."""
-    name = f"test_{secrets.token_hex(6)}"
-    with postgres_server.connect() as connection:
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(migrated_template))
-        )
-        yield postgres_server.url(name)
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    """SQLAlchemy address of a fresh migrated database."""
+    with fresh_database(postgres_server, migrated_template) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ from celery import Celery
 from celery.signals import worker_init, worker_shutdown, worker_shutting_down
 
 from models.database import connect
-from workers.device.tether import die_with
 from workers.errors import ConfigurationError
 from workers.lease import Heart
 from workers.queues import Bell
@@ -36,7 +35,6 @@ class Node:
     def __init__(self, settings: WorkerSettings, app: Celery) -> None:
         if settings.node is None:
             raise ConfigurationError("a node is started by `python -m workers.device`, not by hand")
-        die_with(settings.node.parent)
         self.settings = settings
         self.model = settings.node.model
         self.worker_id = settings.node.worker_id

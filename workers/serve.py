@@ -14,7 +14,6 @@ from engine.errors import EngineError
 from engine.load import Loaded, load
 from engine.loop import Engine, Options
 from workers.device.options import parse
-from workers.device.tether import die_with
 from workers.exits import Exit
 from workers.logs import configure
 from workers.wire import Hello, Server
@@ -25,7 +24,6 @@ log = structlog.get_logger(__name__)
 def main(arguments: list[str]) -> Exit:
     """Serve until told to stop."""
     options = parse(arguments)
-    die_with(options.parent)
     configure(options.log_level)
     torch.set_num_threads(options.threads)
     try:

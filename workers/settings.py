@@ -18,7 +18,6 @@ class NodeSettings:
     socket: Path
     model: str
     worker_id: str
-    parent: int  # pid
 
     @property
     def text(self) -> str:

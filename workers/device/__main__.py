@@ -29,8 +29,8 @@ NUM_TRIES = 30
 RETRY_S = 1.0
 
 
-def main(arguments: Sequence[str], engine: Sequence[str] = ENGINE) -> Exit:
-    """Serve one model on one device until told to stop. `engine` is the command that serves the socket."""
+def main(arguments: Sequence[str], engine: str = ENGINE) -> Exit:
+    """Serve one model on one device until told to stop. `engine` is the module that serves the socket."""
     options = _parse(arguments)
     try:
         settings = WorkerSettings.from_env()

@@ -11,7 +11,7 @@ log = structlog.get_logger(__name__)
 
 FIRST_DELAY_S = 0.5
 MOST_DELAY_S = 30.0
-STEADY_S = 60.0  # a child that ran this long starts with the first delay again
+STEADY_S = 10.0  # a child that ran this long starts with the first delay again
 
 
 class Child:
@@ -53,6 +53,10 @@ class Child:
         if self.is_running and self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    def trust(self) -> None:
+        """It came up: should it end now, it is not for a fault of its start, and there is no reason to wait long."""
+        self._delay_s = FIRST_DELAY_S
 
     def _bury(self) -> int | None:
         """Note the end of the process and when the next one may start."""

@@ -1,24 +1,23 @@
 """What a device runs: the command lines and environments of its engine and its two nodes."""
 
 import os
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from models.catalog import ModelView
 from models.states import Lane
 from workers.device.hardware import Device, count_cores
+from workers.device.tether import tied
 from workers.queues import queue_of
 from workers.settings import NodeSettings, WorkerSettings
 
-ENGINE = (sys.executable, "-m", "workers.serve")
+ENGINE = "workers.serve"
 CUDA_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything decided before the first process starts. `engine` is the command that serves the socket."""
+    """Everything decided before the first process starts. `engine` is the module that serves the socket."""
 
     worker_id: str
     name: str
@@ -28,7 +27,7 @@ class Plan:
     threads: int | None
     socket: Path
     settings: WorkerSettings
-    engine: Sequence[str] = ENGINE
+    engine: str = ENGINE
 
     @property
     def num_threads(self) -> int:
@@ -50,10 +49,9 @@ class Plan:
             "--length": str(self.model.context_length),
             "--threads": str(self.num_threads),
             "--home": str(self.settings.home),
-            "--parent": str(os.getpid()),
             "--log-level": self.settings.log_level,
         }
-        return [*self.engine, *(word for option in options.items() for word in option)]
+        return tied(self.engine, [word for option in options.items() for word in option])
 
     def engine_environment(self) -> dict[str, str]:
         return {**os.environ, **self.device.environment(self.num_threads)}
@@ -64,12 +62,12 @@ class Plan:
         options += ["--queues", queue_of(self.model.name, lane).name]
         options += ["--hostname", f"{lane.value}.{self.name}@%h", "--without-gossip", "--without-mingle"]
         options += ["--loglevel", self.settings.log_level]
-        return [sys.executable, "-m", "celery", "--app", "workers.app", "--quiet", "worker", *options]
+        return tied("celery", ["--app", "workers.app", "--quiet", "worker", *options])
 
     def node_environment(self) -> dict[str, str]:
         return {
             **os.environ,
-            "SKIM_NODE": NodeSettings(self.socket, self.model.name, self.worker_id, os.getpid()).text,
+            "SKIM_NODE": NodeSettings(self.socket, self.model.name, self.worker_id).text,
             "OMP_NUM_THREADS": "1",
             "TOKENIZERS_PARALLELISM": "false",
         }

@@ -56,6 +56,8 @@ class Supervisor:
             log.error("the engine makes no progress; killing it", stalled_s=self._plan.settings.stall_s)
             self._engine.kill()
             return
+        if hello is not None:
+            self._engine.trust()
         # Nodes start after the first engine is ready and stay when it is lost.
         for node in self._nodes:
             if hello is not None or node.was_started:

@@ -15,7 +15,6 @@ from pathlib import Path
 from engine.errors import BadRequest
 from engine.request import Admitted, Drafter, Event, Finished, FinishReason, Request, Statistics
 from workers.device.options import parse
-from workers.device.tether import die_with
 from workers.logs import configure
 from workers.text import Text
 from workers.wire import Hello, Server
@@ -106,7 +105,6 @@ class Echo:
 
 def main() -> int:
     options = parse(sys.argv[1:])
-    die_with(options.parent)
     configure(options.log_level)
     hello = Hello(options.source, options.length, "float32", "cpu", "cpu", options.rows, 256, (0,))
     server = Server(Echo(Text(Path(options.source)), options.rows, options.length), hello, options.socket)

@@ -1,7 +1,6 @@
 """A service of real processes, started and killed one by one, and the registry behind it."""
 
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,20 +8,28 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import redis
 from celery import Celery
 from sqlalchemy import text as sql
 
+from models.cancel import cancel
 from models.database import Database
 from models.states import JobKind, Lane
 from models.submit import NewItem, NewJob, submit
+from workers.device.tether import tied
 from workers.queues import Bell
 
-HERE = Path(__file__).parent
 PATIENCE_S = 60.0
 MODEL = "echo"
 TENANT = "ten_test"
 # Short times, so that recovery can be watched.
-TIMES = {"SKIM_LEASE_S": "2", "SKIM_HEARTBEAT_S": "0.5", "SKIM_SWEEP_S": "0.5", "SKIM_GRACE_S": "1.5"}
+TIMES = {
+    "SKIM_LEASE_S": "2",
+    "SKIM_HEARTBEAT_S": "0.5",
+    "SKIM_SWEEP_S": "0.5",
+    "SKIM_GRACE_S": "1.5",
+    "SKIM_STALL_S": "3",
+}
 
 
 def until(is_so: Callable[[], Any], patience_s: float = PATIENCE_S) -> float:
@@ -65,6 +72,7 @@ class Service:
     app: Celery
     env: dict[str, str]
     folder: Path
+    redis_url: str
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     devices: list[Device] = field(default_factory=list)
 
@@ -73,23 +81,24 @@ class Service:
 
     # Processes
 
-    def start(self, *arguments: str, **env: str) -> subprocess.Popen[bytes]:
+    def start(self, module: str, *arguments: str, **env: str) -> subprocess.Popen[bytes]:
+        """Run a module, tied to the tests: they may be killed too."""
         with (self.folder / f"{len(self.processes)}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, *arguments], env={**self.env, **env}, stderr=log, stdout=log, process_group=0
+                tied(module, arguments), env={**self.env, **env}, stderr=log, stdout=log, process_group=0
             )
         self.processes.append(process)
         return process
 
     def start_control(self) -> None:
-        celery = ("-m", "celery", "--app", "workers.app")
+        celery = ("celery", "--app", "workers.app")
         self.start(*celery, "worker", "-Q", "control", "--pool", "threads", "-c", "2", "--include", "workers.control")
         self.start(*celery, "beat", "--scheduler", "celery.beat:Scheduler", "--pidfile", "")
 
-    def start_device(self, *arguments: str, script: Path | None = HERE / "echo_device.py", **env: str) -> Device:
-        command = [str(script)] if script else ["-m", "workers.device"]
+    def start_device(self, *arguments: str, is_real: bool = False, **env: str) -> Device:
+        module = "workers.device" if is_real else "tests.acceptance.workers.echo_device"
         name = f"device-{len(self.devices)}"
-        process = self.start(*command, "--model", MODEL, "--device", "cpu", "--name", name, *arguments, **env)
+        process = self.start(module, "--model", MODEL, "--device", "cpu", "--name", name, *arguments, **env)
         self.devices.append(Device(process))
         return self.devices[-1]
 
@@ -132,6 +141,10 @@ class Service:
         self.bell.ring(MODEL, lane)
         return submitted.job_id
 
+    def cancel(self, job_id: str) -> None:
+        with self.database.session() as session:
+            cancel(session, TENANT, job_id)
+
     def rows(self, query: str, **values: Any) -> list[Any]:
         with self.database.session() as session:
             return list(session.execute(sql(query), values))
@@ -154,6 +167,20 @@ class Service:
         """The status in which the job ended."""
         until(lambda: self.status(job_id) not in ("queued", "running"), patience_s)
         return self.status(job_id)
+
+    @property
+    def device(self) -> Device:
+        """The device started last."""
+        return self.devices[-1]
+
+    def is_whole(self) -> bool:
+        """Whether the last device's engine is ready and both its nodes run."""
+        query = "SELECT 1 FROM workers WHERE status = 'ready' AND pid = :pid"
+        return bool(self.rows(query, pid=self.device.process.pid)) and len(self.device.tree) == 4
+
+    def flush_broker(self) -> None:
+        """Forget every message."""
+        redis.Redis.from_url(self.redis_url.replace("redis+socket://", "unix://")).flushall()
 
     def is_ready(self) -> bool:
         """Whether a device has announced that it serves."""

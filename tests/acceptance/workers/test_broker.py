@@ -13,7 +13,7 @@ from cli.stack.account import server_account
 from cli.stack.folders import private_folder
 from cli.stack.launch import launch_command
 from cli.stack.redis import Redis
-from tests.acceptance.workers.service import Service, echo, until
+from tests.acceptance.workers.service import Service, echo
 
 
 class Broker:
@@ -48,7 +48,7 @@ class Broker:
             self._process = None
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own_broker(redis_server: Redis, server_folder: Path) -> Iterator[Broker]:
     broker = Broker(redis_server, server_folder)
     broker.start()
@@ -56,38 +56,32 @@ def own_broker(redis_server: Redis, server_folder: Path) -> Iterator[Broker]:
     broker.kill()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def redis_url(own_broker: Broker) -> str:
     """The service of these tests uses the broker that they stop."""
     return own_broker.server.url
 
 
-def test_a_job_submitted_while_the_broker_is_down_runs_when_it_is_back(service: Service, own_broker: Broker) -> None:
-    service.start_control()
-    service.start_device()
-    assert service.wait(service.submit(["warm "], max_tokens=3)) == "succeeded"
+def test_a_job_submitted_while_the_broker_is_down_runs_when_it_is_back(shared: Service, own_broker: Broker) -> None:
+    assert shared.wait(shared.submit(["warm "], max_tokens=3)) == "succeeded"
 
     own_broker.kill()
     began = time.monotonic()
-    job_id = service.submit(["late "], max_tokens=5)
+    job_id = shared.submit(["late "], max_tokens=5)
     assert time.monotonic() - began < 0.5
     time.sleep(1)
-    assert service.status(job_id) == "queued"
+    assert shared.status(job_id) == "queued"
     own_broker.start()
 
-    assert service.wait(job_id) == "succeeded"
-    assert service.items(job_id)[0].output == echo("late ", 5)
+    assert shared.wait(job_id) == "succeeded"
+    assert shared.items(job_id)[0].output == echo("late ", 5)
 
 
-def test_a_frozen_broker_holds_nobody(service: Service, own_broker: Broker) -> None:
-    service.start_control()
-    service.start_device()
-    until(service.is_ready)
-
+def test_a_frozen_broker_holds_nobody(shared: Service, own_broker: Broker) -> None:
     own_broker.send(signal.SIGSTOP)
     began = time.monotonic()
-    jobs = [service.submit([f"frozen {number} "], max_tokens=5) for number in range(3)]
+    jobs = [shared.submit([f"frozen {number} "], max_tokens=5) for number in range(3)]
     assert time.monotonic() - began < 0.5
     own_broker.send(signal.SIGCONT)
 
-    assert [service.wait(job_id) for job_id in jobs] == ["succeeded"] * 3
+    assert [shared.wait(job_id) for job_id in jobs] == ["succeeded"] * 3

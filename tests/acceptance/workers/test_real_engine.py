@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.oracle import decode, stock_attention
+from engine.attention import stock_attention
+from engine.oracle import decode
 from engine.request import Request, Sampling
 from engine.seeds import derive
 from models.states import JobKind, Lane
@@ -31,67 +32,67 @@ def oracle_texts(folder: Path, asked: list[str], temperature: float) -> list[str
     with stock_attention(network):
         for index, prompt in enumerate(asked):
             sampling = Sampling(temperature=temperature, seed=derive(SEED, index))
-            said.append(text.decode(decode(network, Request("x", text.prompt(prompt), NUM_TOKENS, sampling))))
+            request = Request("x", text.prompt(prompt), NUM_TOKENS, sampling)
+            said.append(text.decode(decode(network, request, eos=frozenset({len(ASCII)}))))
     return said
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.9])
-def test_every_text_is_the_full_networks_own(service: Service, tiny_llama: Path, temperature: float) -> None:
-    service.start_control()
-    service.start_device("--rows", "6", script=None)
+def test_every_text_is_the_full_networks_own(llama: Service, llama_folder: Path, temperature: float) -> None:
     asked = prompts(40)
     jobs = [
-        service.submit(asked, max_tokens=NUM_TOKENS, temperature=temperature, lane=lane)
+        llama.submit(asked, max_tokens=NUM_TOKENS, temperature=temperature, lane=lane)
         for lane in (Lane.BULK, Lane.INTERACTIVE)
     ]
 
-    assert [service.wait(job_id) for job_id in jobs] == ["succeeded"] * 2
-    expected = oracle_texts(tiny_llama, asked, temperature)
+    assert [llama.wait(job_id) for job_id in jobs] == ["succeeded"] * 2
+    expected = oracle_texts(llama_folder, asked, temperature)
     for job_id in jobs:
-        assert [item.output for item in service.items(job_id)] == expected
+        assert [item.output for item in llama.items(job_id)] == expected
 
 
-def test_texts_survive_a_power_cut(service: Service, tiny_llama: Path) -> None:
-    service.start_control()
-    device = service.start_device("--rows", "4", script=None)
+def test_texts_survive_a_power_cut(llama: Service, llama_folder: Path) -> None:
     asked = prompts(40)
-    job_id = service.submit(asked, max_tokens=NUM_TOKENS, temperature=0.9)
-    until(lambda: service.num_done(job_id) >= 3)
+    job_id = llama.submit(asked, max_tokens=NUM_TOKENS, temperature=0.9)
+    until(lambda: llama.num_done(job_id) >= 3)
 
-    device.kill()
-    assert service.num_done(job_id) < 40
-    service.start_device("--rows", "4", script=None)
+    llama.device.kill()
+    assert llama.num_done(job_id) < 40
+    llama.start_device("--rows", "6", "--threads", "1", is_real=True)
 
-    assert service.wait(job_id) == "succeeded"
-    assert [item.output for item in service.items(job_id)] == oracle_texts(tiny_llama, asked, 0.9)
+    assert llama.wait(job_id) == "succeeded"
+    assert [item.output for item in llama.items(job_id)] == oracle_texts(llama_folder, asked, 0.9)
 
 
-@pytest.mark.usefixtures("tiny_llama")
-def test_a_prompt_beyond_the_context_fails_and_its_siblings_succeed(service: Service) -> None:
-    service.start_control()
-    service.start_device(script=None)
+def test_a_prompt_beyond_the_context_fails_and_its_siblings_succeed(llama: Service) -> None:
+    job_id = llama.submit(["short", "x" * 600, "fine"], max_tokens=8)
 
-    job_id = service.submit(["short", "x" * 600, "fine"], max_tokens=8)
-
-    assert service.wait(job_id) == "succeeded"
-    items = service.items(job_id)
+    assert llama.wait(job_id) == "succeeded"
+    items = llama.items(job_id)
     assert [item.status for item in items] == ["succeeded", "failed", "succeeded"]
     assert items[1].error["code"] == "context_length_exceeded"
     assert "600 prompt tokens and max_tokens 8 exceed the context of 512" in items[1].error["message"]
     assert items[1].attempts == 0
 
 
-@pytest.mark.usefixtures("tiny_llama")
-def test_a_document_beyond_the_context_is_summarised_in_parts(service: Service) -> None:
-    service.start_control()
-    service.start_device(script=None)
+def test_a_document_beyond_the_context_is_summarised_in_parts(llama: Service) -> None:
+
     long = " ".join(f"Sentence {number} says nothing new." for number in range(60))
 
-    job_id = service.submit([long, "A short one."], max_tokens=40, kind=JobKind.SUMMARIZE)
+    job_id = llama.submit([long, "A short one."], max_tokens=40, kind=JobKind.SUMMARIZE)
 
-    assert service.wait(job_id) == "succeeded"
-    usage = service.rows("SELECT usage, decoding FROM items WHERE job_id = :job ORDER BY index", job=job_id)
+    assert llama.wait(job_id) == "succeeded"
+    usage = llama.rows("SELECT usage, decoding FROM items WHERE job_id = :job ORDER BY index", job=job_id)
     long_usage, short_usage = (row.usage for row in usage)
     assert long_usage["prompt_tokens"] > len(long)
     assert long_usage["completion_tokens"] > 3 * short_usage["completion_tokens"]
     assert all(row.decoding["tokens_per_second"] > 0 and row.decoding["verifies"] > 0 for row in usage)
+
+
+def test_only_the_engine_loads_torch(llama: Service) -> None:
+    assert llama.wait(llama.submit(["Once"], max_tokens=2, lane=Lane.INTERACTIVE)) == "succeeded"
+    assert llama.wait(llama.submit(["Once"], max_tokens=2, lane=Lane.BULK)) == "succeeded"
+
+    loads_torch = [one.pid for one in llama.device.tree if any("libtorch" in part.path for part in one.memory_maps())]
+
+    assert loads_torch == [llama.device.find("workers.serve").pid]

@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from models.states import Lane
-from tests.acceptance.workers.service import MODEL, Service, until
+from tests.acceptance.workers.service import MODEL, Service
 from workers.device.hardware import count_cuda
 
 
@@ -48,19 +47,6 @@ def test_a_bad_setting_is_named(service: Service) -> None:
 
     assert done.returncode == 78
     assert "SKIM_GRACE_S" in done.stderr
-
-
-@pytest.mark.usefixtures("tiny_llama")
-def test_only_the_engine_loads_torch(service: Service) -> None:
-    service.start_control()
-    device = service.start_device(script=None)
-    job_id = service.submit(["Once upon a time"], max_tokens=4, lane=Lane.INTERACTIVE)
-    assert service.wait(job_id) == "succeeded"
-    until(lambda: len(device.tree) == 4)
-
-    loads_torch = {one.pid for one in device.tree if any("libtorch" in part.path for part in one.memory_maps())}
-
-    assert loads_torch == {device.find("workers.serve").pid}
 
 
 @pytest.mark.parametrize("module", ["workers.app", "workers.queues", "workers.device.__main__", "workers.node"])
