@@ -4,8 +4,10 @@ Storage only. Which tokens stand where, and how many columns of a slot are valid
 back is moving a row's length, and nothing here is ever cropped.
 """
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
@@ -58,8 +60,8 @@ class SlotCache:
     def __init__(self, shape: CacheShape, dtype: torch.dtype, device: torch.device) -> None:
         self.shape = shape
         sizes = (shape.slots + 1, shape.kv_heads, shape.length, shape.head_dim)
-        self.keys = [torch.zeros(sizes, dtype=dtype, device=device) for _ in range(shape.layers)]
-        self.values = [torch.zeros(sizes, dtype=dtype, device=device) for _ in range(shape.layers)]
+        self.keys = [_zeros(sizes, dtype, device) for _ in range(shape.layers)]
+        self.values = [_zeros(sizes, dtype, device) for _ in range(shape.layers)]
 
     @property
     def scratch(self) -> int:
@@ -82,3 +84,12 @@ class SlotCache:
         for tensor in (*self.keys, *self.values):
             tensor[slot, :, start:] = 0
             tensor[self.scratch] = 0
+
+
+def _zeros(sizes: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Zeros that on a CPU cost no memory until they are written: rows seldom fill their slots, and torch's own zeros
+    touch every page.
+    """
+    if device.type != "cpu":
+        return torch.zeros(sizes, dtype=dtype, device=device)
+    return torch.from_numpy(np.zeros(math.prod(sizes) * dtype.itemsize, dtype=np.uint8)).view(dtype).view(sizes)
