@@ -25,10 +25,10 @@ WHERE id = :job_id
 WITHDRAW: Final = text("""
 WITH withdrawn AS (
     UPDATE shards SET status = :status, rung_at = NULL WHERE job_id = :job_id AND status = 'queued'
-    RETURNING job_id, first, last
+    RETURNING job_id, number
 )
 UPDATE items SET status = :status, finished_at = statement_timestamp() FROM withdrawn
-WHERE items.job_id = withdrawn.job_id AND items.index BETWEEN withdrawn.first AND withdrawn.last
+WHERE items.job_id = withdrawn.job_id AND items.shard_number = withdrawn.number
   AND items.status IN ('queued', 'running')
 """)
 

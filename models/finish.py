@@ -10,6 +10,7 @@ from models.errors import LeaseLost
 from models.notify import notify
 from models.shard import ShardRef
 from models.states import TERMINAL_JOB, TERMINAL_SHARD, ShardStatus
+from models.tally import SHARD_TALLY
 
 LOCK_JOB: Final = text("SELECT status FROM jobs WHERE id = :job_id FOR NO KEY UPDATE")
 
@@ -18,8 +19,8 @@ LOCK_SHARD: Final = text("""
 SELECT epoch, status FROM shards WHERE job_id = :job_id AND number = :number FOR NO KEY UPDATE
 """)
 
-END_SHARD: Final = text("""
-UPDATE shards SET status = 'finished', lease_expires_at = NULL
+END_SHARD: Final = text(f"""
+UPDATE shards SET status = 'finished', lease_expires_at = NULL, tally = {SHARD_TALLY}
 WHERE job_id = :job_id AND number = :number AND NOT EXISTS (
     SELECT FROM items WHERE items.job_id = shards.job_id AND items.index BETWEEN shards.first AND shards.last
       AND items.status IN ('queued', 'running')

@@ -1,4 +1,7 @@
-"""Admit and record: what a holder writes about its items, fenced by the epoch in the very statement that writes."""
+"""Admit and record: what a holder writes about its items, fenced by the epoch in the very statement that writes.
+
+One round trip each, notification included: these are written item by item.
+"""
 
 import json
 from collections.abc import Sequence
@@ -9,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from models.errors import LeaseLost
-from models.notify import notify
+from models.notify import CHANNEL
 from models.shard import HELD, ShardRef
 from models.states import TERMINAL_ITEM, ItemStatus
 
@@ -44,7 +47,8 @@ admitted AS (
       AND items.index = ANY(CAST(:indices AS int[])) AND items.status = 'queued'
     RETURNING items.index
 )
-SELECT EXISTS (SELECT FROM held) AS is_held, (SELECT count(*) FROM admitted) AS num_admitted
+SELECT EXISTS (SELECT FROM held) AS is_held,
+       CASE WHEN EXISTS (SELECT FROM admitted) THEN pg_notify(:channel, :job_id) END AS notified
 """)
 
 # Answers with the items that are terminal now: those written here and those that were before.
@@ -68,7 +72,7 @@ written AS (
 SELECT EXISTS (SELECT FROM held) AS is_held, ARRAY(SELECT index FROM written) AS written, ARRAY(
     SELECT items.index FROM held JOIN items USING (job_id) JOIN results ON results.index = items.index
     WHERE items.index BETWEEN held.first AND held.last AND items.status NOT IN ('queued', 'running')
-) AS ended_before
+) AS ended_before, CASE WHEN EXISTS (SELECT FROM written) THEN pg_notify(:channel, :job_id) END AS notified
 """)
 
 
@@ -78,12 +82,10 @@ def admit(session: Session, ref: ShardRef, epoch: int, indices: Sequence[int]) -
     Raises:
         LeaseLost: the shard is not held at `epoch` any more; nothing was written.
     """
-    values = {"job_id": ref.job_id, "number": ref.number, "epoch": epoch, "indices": list(indices)}
+    values = _held(ref, epoch) | {"indices": list(indices)}
     row = session.execute(ADMIT, values).one()
     if not row.is_held:
         raise LeaseLost(ref.job_id, ref.number, epoch)
-    if row.num_admitted:
-        notify(session, ref.job_id)
 
 
 def record(session: Session, ref: ShardRef, epoch: int, results: Sequence[ItemResult]) -> frozenset[int]:
@@ -94,13 +96,15 @@ def record(session: Session, ref: ShardRef, epoch: int, results: Sequence[ItemRe
     """
     if open_status := next((result.status for result in results if result.status not in TERMINAL_ITEM), None):
         raise ValueError(f"a result cannot be {open_status}")
-    values = {"job_id": ref.job_id, "number": ref.number, "epoch": epoch, "results": _dump(results)}
+    values = _held(ref, epoch) | {"results": _dump(results)}
     row = session.execute(RECORD, values).one()
     if not row.is_held:
         raise LeaseLost(ref.job_id, ref.number, epoch)
-    if row.written:
-        notify(session, ref.job_id)
     return frozenset(row.written) | frozenset(row.ended_before)
+
+
+def _held(ref: ShardRef, epoch: int) -> Json:
+    return {"job_id": ref.job_id, "number": ref.number, "epoch": epoch, "channel": CHANNEL}
 
 
 def _dump(results: Sequence[ItemResult]) -> str:

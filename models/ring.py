@@ -2,7 +2,7 @@
 
 A small window of shards is rung and not yet claimed; it is topped up fairly: each place goes to the tenant with the
 fewest shards in flight for its weight, and in a tenant to the oldest. The cost grows with the window and the tenants
-that wait, never with the backlog.
+that wait, never with the backlog. Shares are right to one shard in flight.
 """
 
 from typing import Final
@@ -26,14 +26,15 @@ WHERE model = :model AND lane = :lane AND status = 'queued'
 
 # `waiting` hops from tenant to tenant through the index (a loose index scan). `turn` is the load of its tenant once the
 # shard is served, so ascending turns are weighted fair shares. Rows that somebody else has locked are left alone.
+# LATERAL keeps to the indexes even before the table was first analysed.
 TOP_UP: Final = text("""
 WITH RECURSIVE waiting AS (
     (SELECT tenant_id FROM shards WHERE model = :model AND lane = :lane AND status = 'queued'
-     ORDER BY tenant_id LIMIT 1)
+     ORDER BY model, lane, tenant_id LIMIT 1)
     UNION ALL
     SELECT (SELECT s.tenant_id FROM shards s
             WHERE s.model = :model AND s.lane = :lane AND s.status = 'queued' AND s.tenant_id > w.tenant_id
-            ORDER BY s.tenant_id LIMIT 1)
+            ORDER BY s.model, s.lane, s.tenant_id LIMIT 1)
     FROM waiting w WHERE w.tenant_id IS NOT NULL
 ),
 in_flight AS (
@@ -62,8 +63,10 @@ chosen AS (
     ORDER BY turn, c.created_at, c.job_id, c.number LIMIT :free
 ),
 locked AS (
-    SELECT s.job_id, s.number, c.turn, c.created_at FROM shards s JOIN chosen c USING (job_id, number)
-    WHERE s.status = 'queued' FOR UPDATE OF s SKIP LOCKED
+    SELECT s.job_id, s.number, c.turn, c.created_at FROM chosen c CROSS JOIN LATERAL (
+        SELECT job_id, number FROM shards
+        WHERE job_id = c.job_id AND number = c.number AND status = 'queued' FOR NO KEY UPDATE SKIP LOCKED
+    ) AS s
 ),
 rung AS (
     UPDATE shards s SET rung_at = statement_timestamp() FROM locked l

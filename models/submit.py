@@ -89,8 +89,8 @@ SELECT max_open_items FROM tenants WHERE id = :tenant_id AND max_open_items IS N
 """)
 
 OPEN_ITEMS: Final = text("""
-SELECT coalesce(sum(last - first + 1), 0) FROM shards
-WHERE tenant_id = :tenant_id AND status IN ('queued', 'running')
+SELECT coalesce(sum(shards.last - shards.first + 1), 0) FROM jobs JOIN shards ON shards.job_id = jobs.id
+WHERE jobs.tenant_id = :tenant_id AND jobs.status IN ('queued', 'running') AND shards.status IN ('queued', 'running')
 """)
 
 

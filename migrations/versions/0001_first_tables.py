@@ -162,6 +162,7 @@ CREATE TABLE shards (
     rung_at timestamptz,
     worker_id text,
     created_at timestamptz NOT NULL,
+    tally jsonb,
     CONSTRAINT shards_pkey PRIMARY KEY (job_id, number),
     CONSTRAINT shards_range_ascends CHECK (0 <= first AND first <= last),
     CONSTRAINT shards_held_with_lease CHECK ((status = 'running') = (lease_expires_at IS NOT NULL)),
@@ -210,11 +211,11 @@ CREATE INDEX jobs_cancelling ON jobs (id)
 WHERE status IN ('queued', 'running') AND cancel_requested_at IS NOT NULL
 """,
     "CREATE INDEX jobs_due ON jobs (expires_at) WHERE status IN ('queued', 'running') AND expires_at IS NOT NULL",
+    "CREATE INDEX jobs_open_of_tenant ON jobs (tenant_id, id) WHERE status IN ('queued', 'running')",
     "CREATE INDEX jobs_retry_of ON jobs (retry_of) WHERE retry_of IS NOT NULL",
     "CREATE INDEX jobs_running ON jobs (id) WHERE status = 'running'",
     "CREATE INDEX jobs_tenant ON jobs (tenant_id, id)",
     "CREATE INDEX shards_open ON shards (job_id, number) WHERE status IN ('queued', 'running')",
-    "CREATE INDEX shards_open_of_tenant ON shards (tenant_id) WHERE status IN ('queued', 'running')",
     "CREATE INDEX shards_rung ON shards (model, lane, rung_at) WHERE status = 'queued' AND rung_at IS NOT NULL",
     "CREATE INDEX shards_running ON shards (model, lane, tenant_id) WHERE status = 'running'",
     """
@@ -258,8 +259,8 @@ BEGIN
         RAISE EXCEPTION 'shards: % may not become %', OLD.status, NEW.status USING ERRCODE = 'check_violation';
     END IF;
     IF OLD.status NOT IN ('queued', 'running') AND
-        (OLD.epoch)
-        IS DISTINCT FROM (NEW.epoch)
+        (OLD.epoch, OLD.tally)
+        IS DISTINCT FROM (NEW.epoch, NEW.tally)
     THEN
         RAISE EXCEPTION 'shards: a row that is % never changes', OLD.status USING ERRCODE = 'check_violation';
     END IF;

@@ -15,7 +15,7 @@ from models.tables.base import Base
 # Frozen in a terminal row, by table. A terminal status may not change either: no move leaves it.
 FROZEN: Final = {
     "jobs": ("counts", "usage", "decoding_stats", "error", "finished_at"),
-    "shards": ("epoch",),
+    "shards": ("epoch", "tally"),
     "items": ("output", "finish_reason", "usage", "decoding", "error", "finished_at"),
 }
 

@@ -24,6 +24,7 @@ class Job(Base):
         CheckConstraint("num_items >= 0", name="num_items_not_negative"),
         CheckConstraint(ENDED_WITH_TIME, name="ended_with_time"),
         Index("jobs_tenant", "tenant_id", "id"),
+        Index("jobs_open_of_tenant", "tenant_id", "id", postgresql_where=OPEN),
         Index("jobs_running", "id", postgresql_where=text("status = 'running'")),
         Index("jobs_due", "expires_at", postgresql_where=text(f"{OPEN.text} AND expires_at IS NOT NULL")),
         Index("jobs_cancelling", "id", postgresql_where=text(f"{OPEN.text} AND cancel_requested_at IS NOT NULL")),
@@ -57,7 +58,8 @@ class Job(Base):
 class Shard(Base):
     """Items `first` to `last` of a job: what one worker holds at a time, under `epoch`.
 
-    `rung_at` is when a message for it was last published, null when none is under way.
+    `rung_at` is when a message for it was last published, null when none is under way; `tally` is what its items add
+    up to, once it has finished.
     """
 
     __tablename__ = "shards"
@@ -84,7 +86,6 @@ class Shard(Base):
         ),
         Index("shards_running", "model", "lane", "tenant_id", postgresql_where=text("status = 'running'")),
         Index("shards_open", "job_id", "number", postgresql_where=OPEN),
-        Index("shards_open_of_tenant", "tenant_id", postgresql_where=OPEN),
     )
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
@@ -100,6 +101,7 @@ class Shard(Base):
     rung_at: Mapped[datetime | None]
     worker_id: Mapped[str | None]
     created_at: Mapped[datetime]
+    tally: Mapped[Json | None]
 
 
 class Item(Base):
