@@ -11,8 +11,10 @@ import structlog
 import torch
 
 from engine.errors import EngineError
+from engine.family import FAMILIES
 from engine.load import Loaded, load
 from engine.loop import Engine, Options
+from engine.skipset import SkipSet
 from workers.device.options import parse
 from workers.exits import Exit
 from workers.logs import configure
@@ -52,8 +54,15 @@ def _engine(loaded: Loaded, options: argparse.Namespace) -> Engine:
         Options(rows=options.rows, length=options.length),
         eos=loaded.eos,
         decode=loaded.decode,
+        skip_set=_skip_set(loaded),
         is_measured=True,
     )
+
+
+def _skip_set(loaded: Loaded) -> SkipSet | None:
+    """What `skip` drafts leave out until a search finds better; None for a network that cannot skip."""
+    config = loaded.network.config
+    return SkipSet.starting(config.num_hidden_layers) if config.model_type in FAMILIES else None
 
 
 def _hello(loaded: Loaded, options: argparse.Namespace) -> Hello:
