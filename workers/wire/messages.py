@@ -68,8 +68,9 @@ def submit_frame(request: Request) -> Frame:
         "id": request.id,
         "prompt": list(request.prompt),
         "max_tokens": request.max_tokens,
-        **asdict(request.sampling),
+        "sampling": asdict(request.sampling),
         "stop": list(request.stop),
+        "stop_tokens": sorted(request.stop_tokens),
         "drafter": request.drafter.value,
         "reproducible": request.reproducible,
         "lane": "interactive" if request.interactive else "bulk",
@@ -89,13 +90,9 @@ def parse_submit(frame: Frame) -> Request:
             id=str(frame["id"]),
             prompt=tuple(frame["prompt"]),
             max_tokens=int(frame["max_tokens"]),
-            sampling=Sampling(
-                temperature=float(frame["temperature"]),
-                top_k=int(frame["top_k"]),
-                top_p=float(frame["top_p"]),
-                seed=int(frame["seed"]),
-            ),
+            sampling=_sampling(frame["sampling"]),
             stop=tuple(frame["stop"]),
+            stop_tokens=frozenset(frame["stop_tokens"]),
             drafter=Drafter(frame["drafter"]),
             reproducible=bool(frame["reproducible"]),
             interactive=frame["lane"] == "interactive",
@@ -105,6 +102,11 @@ def parse_submit(frame: Frame) -> Request:
         raise
     except (KeyError, TypeError, ValueError) as error:
         raise FrameError(f"a submit frame is malformed: {error!r}") from error
+
+
+def _sampling(fields: dict[str, Any]) -> Sampling:
+    bias = tuple((int(token), float(added)) for token, added in fields["logit_bias"])
+    return Sampling(**{**fields, "logit_bias": bias})
 
 
 def event_frame(event: Event) -> Frame:

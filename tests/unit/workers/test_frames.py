@@ -64,15 +64,16 @@ def test_a_request_survives_the_trip() -> None:
         id="job_1/0/1/3/0",
         prompt=(1, 2),
         max_tokens=7,
-        sampling=Sampling(temperature=0.5, top_k=4, top_p=0.9, seed=2**63 - 1),
+        sampling=Sampling(temperature=0.5, top_k=4, top_p=0.9, seed=2**63 - 1, logit_bias=((3, -1.5), (9, 2.0))),
         stop=("\n\n",),
+        stop_tokens=frozenset({5, 6}),
         drafter=Drafter.LOOKUP,
         reproducible=True,
         interactive=True,
         alone=True,
     )
 
-    assert parse_submit(submit_frame(request)) == request
+    assert parse_submit(next(Buffer().feed(pack(submit_frame(request))))) == request
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
