@@ -57,7 +57,7 @@ def _penalise(scores: torch.Tensor, sampling: Sampling, prefix: Prefix) -> torch
         seen = seen | (_tally(scores, prefix.prompt) > 0)
     penalty = sampling.repetition_penalty
     scores = torch.where(seen, torch.where(scores > 0, scores / penalty, scores * penalty), scores)
-    return scores - counts * sampling.frequency_penalty - (counts > 0) * sampling.presence_penalty
+    return scores - counts * sampling.frequency_penalty - counts.clamp(max=1) * sampling.presence_penalty
 
 
 def _counts(scores: torch.Tensor, prefix: Prefix) -> torch.Tensor:

@@ -70,7 +70,9 @@ def warp(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
 
     Returns: float64 [width, vocabulary], unnormalised log-probabilities
     """
-    scores = logits.to(torch.float64) / sampling.temperature
+    scores = logits.to(torch.float64)
+    # Shifted before divided: a tiny temperature would make infinities of all.
+    scores = (scores - scores.max(-1, keepdim=True).values) / sampling.temperature
     if 0 < sampling.top_k < scores.shape[-1]:
         scores = _keep_top_k(scores, sampling.top_k)
     if sampling.top_p < 1.0:
