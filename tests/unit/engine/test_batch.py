@@ -20,8 +20,16 @@ def batch_of(slots: int) -> Batch:
     return Batch(SlotCache(shape, torch.float64, torch.device("cpu")))
 
 
-def row_of(identity: str, prompt: tuple[int, ...] = (1, 2, 3), **wishes: bool) -> Row:
-    return Row(Request(identity, prompt, 4, **wishes), frozenset(), None)
+def row_of(
+    identity: str,
+    prompt: tuple[int, ...] = (1, 2, 3),
+    *,
+    reproducible: bool = False,
+    interactive: bool = False,
+    alone: bool = False,
+) -> Row:
+    request = Request(identity, prompt, 4, reproducible=reproducible, interactive=interactive, alone=alone)
+    return Row(request, frozenset(), None)
 
 
 def mark(token: int, column: int) -> float:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from engine.attention import stock_attention
 from engine.loop import Engine, Options
-from engine.oracle import stock_attention
 from engine.request import Drafter, Request, Sampling
 from engine.seeds import derive
 from engine.skipset import SkipSet

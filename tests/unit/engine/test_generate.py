@@ -1,32 +1,27 @@
 """Greedy texts are those of ``transformers.generate`` on a network of its own, with its own attention and cache."""
 
 import copy
+from functools import cache
 
 import pytest
-import torch
 
 from engine.loop import Engine, Options
 from engine.request import Drafter, Request
 from engine.skipset import SkipSet
 from tests.tools.decoding import run
+from tests.tools.generating import generate
 from tests.tools.networks import tiny
 
 PROMPTS = ((5,), (1, 2, 3) * 6, tuple(range(40)), (8, 8, 8, 9), tuple(range(30, 10, -1)))
 TOKENS = 24
 
 
+@cache
 def generated(layers: int) -> dict[str, tuple[int, ...]]:
     """What transformers generates for each prompt, one at a time."""
     network = copy.deepcopy(tiny(layers))
     network.set_attn_implementation("sdpa")
-    texts = {}
-    for number, prompt in enumerate(PROMPTS):
-        given = torch.tensor([prompt])
-        output = network.generate(
-            given, attention_mask=torch.ones_like(given), max_new_tokens=TOKENS, do_sample=False, pad_token_id=0
-        )
-        texts[str(number)] = tuple(output[0, len(prompt) :].tolist())
-    return texts
+    return {str(number): generate(network, prompt, TOKENS) for number, prompt in enumerate(PROMPTS)}
 
 
 @pytest.mark.parametrize("layers", [2, 4])

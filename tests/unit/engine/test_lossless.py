@@ -47,12 +47,19 @@ def prompts(draw: st.DrawFn) -> tuple[int, ...]:
 
 @st.composite
 def samplings(draw: st.DrawFn) -> Sampling:
-    """Greedy or sampled, each warp on and off."""
+    """Greedy or sampled; each warp and each processor on and off."""
+    rarely = st.sampled_from((False, False, False, True))
     return Sampling(
         temperature=draw(st.sampled_from((0.0, 0.0, 0.3, 1.0, 1.7))),
         top_k=draw(st.sampled_from((0, 0, 1, 5, 40, VOCABULARY + 1))),
         top_p=draw(st.sampled_from((1.0, 1.0, 0.9, 0.5, 1e-9))),
         seed=draw(st.integers(0, 2**63 - 1)),
+        min_p=draw(st.sampled_from((0.0, 0.0, 0.05))),
+        repetition_penalty=1.3 if draw(rarely) else 1.0,
+        presence_penalty=0.9 if draw(rarely) else 0.0,
+        frequency_penalty=-0.4 if draw(rarely) else 0.0,
+        logit_bias=((5, 2.0), (7, 4.0), (9, -100.0)) if draw(rarely) else (),
+        min_tokens=draw(st.sampled_from((0, 0, 3, 12))),
     )
 
 
@@ -66,6 +73,7 @@ def requests(draw: st.DrawFn, identity: str) -> Request:
         prompt=prompt,
         max_tokens=room if draw(st.integers(0, 3)) == 0 else draw(st.integers(1, min(24, room))),
         sampling=draw(samplings()),
+        stop_tokens=draw(st.sampled_from((frozenset(), frozenset({11, 30})))),
         drafter=draw(st.sampled_from(DRAFTERS)),
         reproducible=draw(st.sampled_from((False, False, False, True))),
         interactive=draw(st.booleans()),
@@ -112,7 +120,7 @@ def near_the_end_beside_a_drafter() -> Scenario:
     )
 
 
-@settings(max_examples=100)
+@settings(max_examples=70)
 @example(near_the_end_beside_a_drafter())
 @given(scenarios())
 def test_every_text_is_the_full_networks(scenario: Scenario) -> None:

@@ -11,6 +11,7 @@ from engine.request import Sampling
 from engine.sample import pick, warp
 from tests.tools.warping import kept
 
+MIN_PS = (0.0, 0.0, 1e-6, 0.0513, 0.3011)
 TOP_PS = (1.0, 0.9991, 0.9037, 0.4919, 0.1013, 1e-9)  # no fraction that equal tokens could reach exactly
 # Few distinct values, so that ties are common.
 LOGITS = st.lists(st.sampled_from((-3.0, -0.5, 0.0, 0.25, 1.0, 4.0)), min_size=1, max_size=30)
@@ -22,9 +23,9 @@ def survivors(logits: list[float] | torch.Tensor, sampling: Sampling) -> list[in
 
 
 @settings(max_examples=300)
-@given(LOGITS, st.integers(0, 32), st.sampled_from(TOP_PS), st.sampled_from((0.3, 1.0, 2.5)))
-def test_masks(logits: list[float], top_k: int, top_p: float, temperature: float) -> None:
-    sampling = Sampling(temperature, top_k, top_p)
+@given(LOGITS, st.integers(0, 32), st.sampled_from(TOP_PS), st.sampled_from(MIN_PS), st.sampled_from((0.3, 1.0, 2.5)))
+def test_masks(logits: list[float], top_k: int, top_p: float, min_p: float, temperature: float) -> None:
+    sampling = Sampling(temperature, top_k, top_p, min_p=min_p)
 
     assert survivors(logits, sampling) == sorted(kept(np.array(logits), sampling))
 

@@ -6,10 +6,10 @@ import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given, settings
-from transformers import LlamaForCausalLM, MambaConfig, MambaForCausalLM
+from transformers import LlamaForCausalLM, MambaConfig, MambaForCausalLM, PreTrainedModel
 
+from engine.attention import stock_attention
 from engine.errors import BadRequest, Unsupported
-from engine.oracle import stock_attention
 from engine.skipset import SkipSet
 from engine.view import draft_view
 from tests.tools.networks import tiny
@@ -19,7 +19,7 @@ TOKENS = torch.tensor([[5, 9, 1, 44, 9, 1], [3, 3, 60, 0, 7, 12]])
 SUBSETS = st.frozensets(st.integers(0, LAYERS - 1))
 
 
-def logits_of(network: LlamaForCausalLM) -> torch.Tensor:
+def logits_of(network: PreTrainedModel) -> torch.Tensor:
     with torch.inference_mode(), stock_attention(network):
         logits: torch.Tensor = network(TOKENS, use_cache=False).logits
     return logits
