@@ -17,7 +17,7 @@ from models.tally import Counts, DecodingStats, Tally, Usage, count
 
 Json = dict[str, Any]
 
-STREAM_ROWS: Final = 200  # rows fetched at a time
+STREAM_ROWS: Final = 200  # items read at a time
 MAX_AHEAD: Final = 1000  # shards counted; a longer queue is told as this long
 
 
@@ -143,23 +143,16 @@ def list_items(
 ) -> Page[ItemView]:
     """Items of a job by index, from the one after index `after`. Raises JobNotFound."""
     _find(session, tenant_id, job_id)
-    query = select(*ITEM_COLUMNS).where(Item.job_id == job_id).order_by(Item.index).limit(limit + 1)
-    if after is not None:
-        query = query.where(Item.index > after)
-    if status is not None:
-        query = query.where(Item.status == status)
-    return page_of([ItemView(*row) for row in session.execute(query)], limit)
+    return page_of(_items(session, job_id, after, limit + 1, status), limit)
 
 
 def stream_items(session: Session, tenant_id: str, job_id: str) -> Iterator[ItemView]:
-    """All items of a job by index through a server-side cursor: constant memory, as of one moment.
+    """All items of a job by index, a few at a time: constant memory, and no cursor to leave open.
 
-    The session must stay open while it is read. Raises JobNotFound at once, not at the first row.
+    The session must stay open while it is read. Raises JobNotFound at once, not at the first item.
     """
     _find(session, tenant_id, job_id)
-    query = select(*ITEM_COLUMNS).where(Item.job_id == job_id).order_by(Item.index)
-    rows = session.execute(query, execution_options={"yield_per": STREAM_ROWS})
-    return (ItemView(*row) for row in rows)
+    return _all_items(session, job_id)
 
 
 def delete_job(session: Session, tenant_id: str, job_id: str) -> None:
@@ -182,6 +175,24 @@ def _find(session: Session, tenant_id: str, job_id: str) -> Job:
     if job is None:
         raise JobNotFound(job_id)
     return job
+
+
+def _all_items(session: Session, job_id: str) -> Iterator[ItemView]:
+    after: int | None = None
+    while items := _items(session, job_id, after, STREAM_ROWS):
+        yield from items
+        after = items[-1].index
+
+
+def _items(
+    session: Session, job_id: str, after: int | None, limit: int, status: ItemStatus | None = None
+) -> list[ItemView]:
+    query = select(*ITEM_COLUMNS).where(Item.job_id == job_id).order_by(Item.index).limit(limit)
+    if after is not None:
+        query = query.where(Item.index > after)
+    if status is not None:
+        query = query.where(Item.status == status)
+    return [ItemView(*row) for row in session.execute(query)]
 
 
 def _views(session: Session, jobs: Sequence[Job]) -> list[JobView]:

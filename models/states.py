@@ -5,7 +5,7 @@ The database enforces the same table with triggers (`models.tables.guards`); a t
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Final
 
 
 class JobKind(StrEnum):
@@ -56,7 +56,7 @@ class ShardStatus(StrEnum):
     EXPIRED = "expired"
 
 
-Status = TypeVar("Status", JobStatus, ItemStatus, ShardStatus)
+Status = JobStatus | ItemStatus | ShardStatus
 
 JOB_MOVES: Final[Mapping[JobStatus, frozenset[JobStatus]]] = {
     JobStatus.QUEUED: frozenset({JobStatus.RUNNING, JobStatus.CANCELLED, JobStatus.EXPIRED}),
@@ -80,7 +80,7 @@ TERMINAL_SHARD: Final = frozenset(ShardStatus) - SHARD_MOVES.keys()
 
 
 def can_move(old: Status, new: Status) -> bool:
-    """Whether a row in `old` may become `new`; staying as it is always may."""
+    """Whether a row in `old` may become `new`, of the same kind; staying as it is always may."""
     if old is new:
         return True
     match old:
@@ -92,6 +92,6 @@ def can_move(old: Status, new: Status) -> bool:
             return new in SHARD_MOVES.get(old, ())
 
 
-def is_terminal(status: JobStatus | ItemStatus | ShardStatus) -> bool:
+def is_terminal(status: Status) -> bool:
     """Whether a row in this state never changes again."""
     return status in TERMINAL_JOB | TERMINAL_ITEM | TERMINAL_SHARD

@@ -48,9 +48,7 @@ def database(database_url: str) -> Iterator[Database]:
 
 def test_head_is_the_metadata(database: Database) -> None:
     with database.engine.connect() as connection:
-        context = MigrationContext.configure(
-            connection, opts={"compare_type": True, "compare_server_default": True}
-        )
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, Base.metadata) == []
 
 

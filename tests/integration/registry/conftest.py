@@ -121,11 +121,11 @@ def result(index: int, status: ItemStatus = ItemStatus.SUCCEEDED, output: str | 
     )
 
 
-def at_once(*calls: Callable[[], T]) -> list[T | BaseException]:
+def at_once(*calls: Callable[[], Any]) -> list[Any]:
     """What calls give, or raise, that start at the same moment on a thread each."""
     barrier = Barrier(len(calls))
 
-    def run(call: Callable[[], T]) -> T | BaseException:
+    def run(call: Callable[[], Any]) -> Any:
         barrier.wait()
         try:
             return call()

@@ -1,5 +1,7 @@
 """Cancel: what nobody holds ends at once, what is held when its holder hears of it; ended items are kept."""
 
+from functools import partial
+
 import pytest
 
 from models.cancel import cancel
@@ -94,19 +96,16 @@ def test_cancel_and_claims_at_once(registry: Registry) -> None:
     for _ in range(20):
         job_id = registry.submit(6)
 
-        def claim(number: int, job_id: str = job_id) -> object:
-            return registry.claim(job_id, number)
-
         answers = at_once(
-            lambda job_id=job_id: stop(registry, job_id),  # type: ignore[misc]
-            *(lambda number=number, claim=claim: claim(number) for number in range(3)),  # type: ignore[misc]
+            partial(stop, registry, job_id),
+            *(partial(registry.claim, job_id, number) for number in range(3)),
         )
 
         assert not [answer for answer in answers if isinstance(answer, BaseException)]
         assert {status for status, _ in registry.shards(job_id)} <= {"running", "cancelled"}
         for claimed in answers[1:]:
             if claimed is not None:
-                registry.complete(claimed, ItemStatus.CANCELLED)  # type: ignore[arg-type]
+                registry.complete(claimed, ItemStatus.CANCELLED)
         assert registry.view(job_id).status == "cancelled"
 
 
@@ -115,11 +114,8 @@ def test_cancel_and_finish_at_once(registry: Registry) -> None:
         job_id = registry.submit(2, shard_items=1)
         claimed = registry.hold(job_id, 0)
 
-        def end(claimed=claimed) -> bool:  # type: ignore[no-untyped-def]
-            return registry.complete(claimed)
+        answers = at_once(partial(stop, registry, job_id), partial(registry.complete, claimed))
 
-        answers = at_once(lambda job_id=job_id: stop(registry, job_id), end)  # type: ignore[misc]
-
-        assert sorted(answers) == [False, True]  # type: ignore[type-var]
+        assert sorted(answers) == [False, True]
         view = registry.view(job_id)
         assert (view.status, view.counts) == ("cancelled", Counts(total=2, succeeded=1, cancelled=1))

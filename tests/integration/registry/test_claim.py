@@ -1,5 +1,7 @@
 """Claims: one winner, one epoch more each time, suspects alone, and the poison item's third loss."""
 
+from functools import partial
+
 from models.claim import Claim
 from models.finish import release
 from models.record import ItemResult
@@ -54,7 +56,7 @@ def test_of_many_one_wins(registry: Registry) -> None:
     for _ in range(10):
         job_id = registry.submit(2)
 
-        claims = at_once(*[lambda job_id=job_id: registry.claim(job_id)] * 8)  # type: ignore[misc]
+        claims = at_once(*[partial(registry.claim, job_id)] * 8)
 
         assert [type(claimed) for claimed in claims if claimed is not None] == [Claim]
         assert registry.shards(job_id) == [("running", 1)]

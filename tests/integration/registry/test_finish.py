@@ -1,6 +1,7 @@
 """Finish: shards end when their items have, jobs with their last shard, and what is stored then."""
 
 import random
+from functools import partial
 
 import pytest
 
@@ -101,9 +102,9 @@ def test_two_workers_end_the_last_two_items_at_once(registry: Registry) -> None:
         job_id = registry.submit(2, shard_items=1)
         claims = [registry.hold(job_id, 0), registry.hold(job_id, 1)]
 
-        ended = at_once(*(lambda claimed=claimed: registry.complete(claimed) for claimed in claims))  # type: ignore[misc]
+        ended = at_once(*(partial(registry.complete, claimed) for claimed in claims))
 
-        assert sorted(ended) == [False, True]  # type: ignore[type-var]
+        assert sorted(ended) == [False, True]
         view = registry.view(job_id)
         assert (view.status, view.counts.succeeded) == ("succeeded", 2)
 
@@ -122,7 +123,7 @@ def test_many_workers_of_one_job(registry: Registry) -> None:
                 num_ended += carry(registry, claimed, chance)
         return num_ended
 
-    ended = at_once(*(lambda seed=seed: work(seed) for seed in range(threads)))  # type: ignore[misc]
+    ended = at_once(*(partial(work, seed) for seed in range(threads)))
 
     assert sum(count for count in ended if isinstance(count, int)) == 1
     assert [answer for answer in ended if not isinstance(answer, int)] == []

@@ -1,6 +1,7 @@
 """Admit and record: fenced by the epoch, safe to repeat."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -134,13 +135,7 @@ def test_release_and_record_at_once(registry: Registry) -> None:
         job_id = registry.submit(1)
         claimed = registry.hold(job_id)
 
-        def write(claimed: Claim = claimed) -> object:
-            return registry.record(claimed, result(0))
-
-        def release_it(claimed: Claim = claimed) -> object:
-            return give_up(registry, claimed)
-
-        wrote, released = at_once(write, release_it)
+        wrote, released = at_once(partial(registry.record, claimed, result(0)), partial(give_up, registry, claimed))
 
         assert released is None
         expected = "succeeded" if wrote == {0} else "queued"

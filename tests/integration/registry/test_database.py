@@ -1,0 +1,134 @@
+"""Sessions are transactions; notifications tell of every change, at commit and not before."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from models.cancel import cancel
+from models.database import Database, connect, driver_url
+from models.finish import release
+from models.notify import CHANNEL
+from models.record import ItemResult
+from models.sweep import sweep
+from tests.integration.registry.conftest import TENANT, Registry, ref_of, result
+
+
+def test_an_exception_undoes_everything(registry: Registry) -> None:
+    with pytest.raises(RuntimeError), registry.database.session() as session:
+        session.execute(text("DELETE FROM models"))
+        raise RuntimeError
+    assert registry.rows("SELECT count(*) FROM models") == [(1,)]
+
+
+def test_a_server_that_is_not_there(tmp_path: object) -> None:
+    database = connect(f"postgresql://nobody@/nothing?host={tmp_path}")
+    with pytest.raises(OperationalError):
+        database.ping()
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_addresses(scheme: str) -> None:
+    url = driver_url(f"{scheme}://u:p@h:1/d?sslmode=require")
+    assert url.render_as_string(hide_password=False) == "postgresql+psycopg://u:p@h:1/d?sslmode=require"
+
+
+def test_a_statement_that_takes_too_long(database_url: str) -> None:
+    database = connect(database_url, statement_timeout_ms=50)
+    with pytest.raises(OperationalError, match="statement timeout"), database.session() as session:
+        session.execute(text("SELECT pg_sleep(5)"))
+    database.close()
+
+
+def test_connections_name_themselves(database_url: str) -> None:
+    database = connect(database_url, application_name="skim-here")
+    with database.session() as session:
+        assert session.execute(text("SHOW application_name")).scalar_one() == "skim-here"
+    database.close()
+
+
+def test_a_session_is_not_used_after_an_error(database: Database) -> None:
+    with pytest.raises(ProgrammingError), database.session() as session:
+        session.execute(text("SELECT nothing FROM nowhere"))
+    database.ping()
+
+
+class Ear:
+    """Hears what is notified while it is open."""
+
+    def __init__(self, database: Database) -> None:
+        self._stream = database.listen(CHANNEL, timeout_s=0.2)
+        next(self._stream)  # connected: nothing after this is missed
+
+    def heard(self) -> list[str]:
+        """The payloads until nothing has come for a while."""
+        found = []
+        while (payload := next(self._stream)) is not None:
+            found.append(payload)
+        return found
+
+
+def test_every_change_is_told(registry: Registry) -> None:
+    ear = Ear(registry.database)
+    job_id = registry.submit(4)
+    claimed = registry.hold(job_id)
+    told: list[tuple[Callable[[], object], list[str]]] = [
+        (lambda: None, [job_id, job_id]),
+        (lambda: registry.admit(claimed, [0]), [job_id]),
+        (lambda: registry.admit(claimed, [0]), []),
+        (lambda: registry.record(claimed, result(0), result(1)), [job_id]),
+        (lambda: registry.record(claimed, result(0)), []),
+        (lambda: registry.finish(claimed), [job_id]),
+        (lambda: give_back(registry, job_id), [job_id, job_id]),
+        (lambda: lapse(registry, job_id), [job_id, job_id]),
+        (lambda: stop(registry, job_id), [job_id]),
+    ]
+    for change, expected in told:
+        change()
+        assert ear.heard() == expected
+
+
+def give_back(registry: Registry, job_id: str) -> None:
+    claimed = registry.hold(job_id, 1)
+    with registry.database.session() as session:
+        release(session, ref_of(claimed), claimed.epoch, lost=False)
+
+
+def lapse(registry: Registry, job_id: str) -> None:
+    registry.hold(job_id, 1)
+    registry.lapse(job_id, 1)
+    with registry.database.session() as session:
+        sweep(session)
+
+
+def stop(registry: Registry, job_id: str) -> None:
+    with registry.database.session() as session:
+        cancel(session, TENANT, job_id)
+
+
+def test_what_was_rolled_back_is_not_told(registry: Registry) -> None:
+    claimed = registry.hold(registry.submit(1))
+    ear = Ear(registry.database)
+    results: list[ItemResult] = [result(0)]
+    with pytest.raises(RuntimeError), registry.database.session() as session:
+        session.execute(text("SELECT pg_notify(:channel, 'never')"), {"channel": CHANNEL})
+        raise RuntimeError
+    registry.record(claimed, *results)
+
+    assert ear.heard() == [claimed.job_id]
+
+
+def test_a_listener_wakes_at_once(registry: Registry) -> None:
+    stream = registry.database.listen(CHANNEL, timeout_s=30)
+    heard: list[str | None] = []
+    thread = threading.Thread(target=lambda: heard.append(next(stream)))
+    thread.start()
+    while not registry.rows("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND state = 'idle'"):
+        pass
+    job_id = registry.submit(1)
+    thread.join(10)
+    stream.close()  # type: ignore[attr-defined]
+
+    assert heard == [job_id]
