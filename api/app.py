@@ -8,10 +8,11 @@ from apiflask import APIFlask
 from flask.json.provider import DefaultJSONProvider
 
 from api import documentation, hooks, problems
+from api.extension import EXTENSION
 from api.gate import Gate
 from api.ids import IdConverter
 from api.routes import blueprints
-from api.services import EXTENSION, Services
+from api.services import Services
 from api.settings import Settings
 from api.watch import Watcher
 from models.database import connect as connect_database

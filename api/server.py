@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import errno
 import socket
+import threading
 import time
 from typing import Any, Final
 
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
+
+from api.extension import EXTENSION
 
 GRACE_S: Final = 15.0
 SILENCE_S: Final = 10.0  # no single read or write may take longer
@@ -58,7 +61,14 @@ class TimedSocket(socket.socket):
 
 
 class TimedWorker(ThreadWorker):  # type: ignore[misc]
-    """gthread over timed sockets."""
+    """gthread over timed sockets; asked to stop, it answers long polls at once instead of waiting for them."""
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """SIGTERM. The waiters are let go by a thread: a signal handler must not wait for their lock."""
+        super().handle_exit(sig, frame)
+        services = getattr(self.wsgi, "extensions", {}).get(EXTENSION)
+        if services is not None:
+            threading.Thread(target=services.watcher.close, name="stop", daemon=True).start()
 
     def enqueue_req(self, conn: Any) -> None:
         """Every accepted connection passes here first."""

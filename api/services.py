@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from flask import current_app
 
+from api.extension import EXTENSION
 from api.gate import Gate
 from api.settings import Settings
 from api.watch import Watcher
 from models.database import Database
 from workers.queues import Bell
-
-EXTENSION: Final = "skim"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import logging
 
 from api.app import create_app
 from api.errors import BadSetting
-from api.services import EXTENSION
+from api.extension import EXTENSION
 from api.settings import Settings
 from api.start import refuse, wait_for_database
 

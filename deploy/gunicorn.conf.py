@@ -1,7 +1,10 @@
 """gunicorn for the API: `gunicorn -c deploy/gunicorn.conf.py api.wsgi:app`. Loopback unless told otherwise."""
 
+from pathlib import Path
+
 from api.settings import server_settings
 
+MEMORY = "/dev/shm"  # noqa: S108
 _settings = server_settings()
 
 bind = _settings["bind"]
@@ -22,5 +25,5 @@ limit_request_field_size = 8190
 # No management socket: signals are enough.
 control_socket_disable = True
 # Heartbeat files on a disk can stall a process for seconds.
-worker_tmp_dir = "/dev/shm"  # noqa: S108
+worker_tmp_dir = MEMORY if Path(MEMORY).is_dir() else None
 accesslog = None

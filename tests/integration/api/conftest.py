@@ -14,7 +14,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from api.app import create_app
-from api.services import EXTENSION, Services
+from api.extension import EXTENSION
+from api.services import Services
 from api.settings import Settings
 from models.catalog import NewModel, add_model
 from models.database import Database

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 import pytest
 from apiflask import APIFlask
 
-from api.services import EXTENSION, Services
+from api.extension import EXTENSION
+from api.services import Services
+from cli.stack.postgres import Postgres
 from models.claim import Claim, claim
 from models.database import Database
 from models.finish import finish
@@ -310,3 +312,23 @@ def test_another_tenants_job_does_not_exist(make_caller: MakeCaller, method: str
     assert {answer.status_code for answer in answers} == {404}
     assert ours.get(f"/v1/jobs/{job_id}").json["status"] == "queued"
     assert theirs.get("/v1/jobs").json["data"] == []
+
+
+def test_a_poll_survives_the_loss_of_its_notifications(
+    caller: Caller, database: Database, postgres_server: Postgres
+) -> None:
+    job_id = caller.submit()["id"]
+    timer = threading.Timer(1.0, run, (database, job_id, 1))
+    poller = threading.Timer(0.0, caller.get, (f"/v1/jobs/{job_id}?wait=0.5",))
+    poller.start()  # the listener starts with the first waiter
+    poller.join()
+    with postgres_server.connect() as admin:
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+    timer.start()
+    start = time.monotonic()
+
+    seen = caller.get(f"/v1/jobs/{job_id}?wait=20").json["status"]
+    timer.join()
+
+    assert seen in ("running", "succeeded")
+    assert time.monotonic() - start < 6

@@ -13,7 +13,8 @@ from dataclasses import replace
 from redis import Redis
 
 from api.app import create_app
-from api.services import EXTENSION, Services
+from api.extension import EXTENSION
+from api.services import Services
 from api.settings import Settings
 from models.catalog import NewModel, add_model
 from models.keys import Scope, create_key

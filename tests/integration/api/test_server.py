@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -174,6 +175,28 @@ def test_without_a_database_it_says_so_and_ends(tmp_path: Path) -> None:
     assert "skim api: no database at postgresql://u:***@127.0.0.1:9/d after 2 s" in text
     assert "Traceback" not in text
     assert "hidden" not in text
+
+
+def test_stopping_does_not_wait_for_long_polls(service: tuple[str, subprocess.Popen[bytes], Path], secret: str) -> None:
+    url, process, _ = service
+    headers = {"Authorization": f"Bearer {secret}"}
+    body = {"kind": "generate", "model": "tiny", "inputs": [{"prompt": "a"}]}
+    job_id = httpx.post(f"{url}/v1/jobs", json=body, headers=headers).json()["id"]
+    answers: list[int] = []
+
+    def poll() -> None:
+        answers.append(httpx.get(f"{url}/v1/jobs/{job_id}?wait=30", headers=headers, timeout=40).status_code)
+
+    poller = threading.Thread(target=poll)
+    poller.start()
+    time.sleep(1)
+    start = time.monotonic()
+    process.terminate()
+    process.wait(timeout=30)
+    poller.join()
+
+    assert answers == [200]
+    assert time.monotonic() - start < 10
 
 
 def test_without_its_settings_it_says_which(tmp_path: Path) -> None:
