@@ -45,7 +45,8 @@ class Device:
         count = str(threads)
         pinned = {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "TOKENIZERS_PARALLELISM": "false"}
         if self.index is None:
-            return {**pinned, "CUDA_VISIBLE_DEVICES": ""}
+            # Threads that spin at a barrier wait for one that has no core: on a busy machine ten times slower.
+            return {**pinned, "CUDA_VISIBLE_DEVICES": "", "OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
         seen = [one for one in env.get("CUDA_VISIBLE_DEVICES", "").split(",") if one]
         chosen = seen[self.index] if seen else str(self.index)
         return {**pinned, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": chosen}
