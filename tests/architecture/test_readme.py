@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from api.app import create_app
+from api.documentation import PROBLEM
+from api.schemas.answers import ItemAnswer, JobAnswer
 from api.settings import Settings
 from cli.errors import exit_codes
 from cli.main import app
@@ -58,6 +61,15 @@ def test_route_table_is_the_apis(rows_under: Rows) -> None:
     listed = {re.sub(r"{\w+}", "{}", row[0].strip("`")) for row in rows_under("REST API") if " /" in row[0]}
 
     assert listed == routes
+
+
+def test_examples_have_the_fields_of_the_answers(readme: str) -> None:
+    job, item, problem = (json.loads(text) for text in re.findall(r"^```json\n(.*?)^```$", readme, re.M | re.S))
+
+    assert list(job) == list(JobAnswer.model_fields)
+    assert list(item) == list(ItemAnswer.model_fields)
+    assert set(problem) == set(PROBLEM["properties"])
+    assert set(problem["error"]) == set(PROBLEM["properties"]["error"]["properties"])
 
 
 def test_make_targets_exist(readme: str, root: Path) -> None:
