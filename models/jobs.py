@@ -18,7 +18,7 @@ from models.tally import Counts, DecodingStats, Tally, Usage, count
 Json = dict[str, Any]
 
 STREAM_ROWS: Final = 200  # items read at a time
-MAX_AHEAD: Final = 1000  # shards counted; a longer queue is told as this long
+MAX_AHEAD: Final = 1000  # shards counted of each tenant; a longer queue is told as this long
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class JobView:
     """A job as its owner sees it.
 
     `decoding` is what was asked for, `decoding_stats` what was measured. `queue_ahead` counts items of other jobs that
-    wait in the same queue and are older (at most those of `MAX_AHEAD` shards); `queue_workers` the live workers of the
-    model. Both are 0 for a job that has ended.
+    wait in the same queue and are older (of each tenant at most those of `MAX_AHEAD` shards); `queue_workers` the live
+    workers of the model. Both are 0 for a job that has ended.
     """
 
     id: str
@@ -78,13 +78,14 @@ class _Queue:
     workers: int = 0
 
 
-# The tenant is missing from the first condition: PostgreSQL 18 skips through the index over the few that wait.
+# Tenant by tenant, as the index is ordered: a backlog of younger shards is never read.
 QUEUES: Final = text("""
 SELECT jobs.id,
-    (SELECT coalesce(sum(older.num), 0) FROM (
+    (SELECT coalesce(sum(older.num), 0) FROM tenants CROSS JOIN LATERAL (
         SELECT last - first + 1 AS num FROM shards
-        WHERE model = jobs.model AND lane = jobs.lane AND status = 'queued' AND created_at < jobs.created_at
-        LIMIT :max_ahead
+        WHERE model = jobs.model AND lane = jobs.lane AND status = 'queued' AND tenant_id = tenants.id
+          AND created_at < jobs.created_at
+        ORDER BY created_at LIMIT :max_ahead
     ) AS older) AS ahead,
     (SELECT count(*) FROM workers
      WHERE model = jobs.model AND last_seen_at > statement_timestamp() - make_interval(secs => :live_s)) AS workers
