@@ -68,7 +68,7 @@ def network_of(kind: str) -> PreTrainedModel:
     config._experts_implementation = "eager"  # the other one has no float64
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        network: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+        network: PreTrainedModel = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     network.to(torch.float64)  # type: ignore[arg-type]  # transformers hides torch's own signature
     network.eval()  # type: ignore[no-untyped-call]
     return network.requires_grad_(False)
@@ -98,10 +98,7 @@ def test_views(kind: str) -> None:
     network = network_of(kind)
     whole = logits_of(network)
 
-    views = {
-        bits: logits_of(draft_view(network, SkipSet.from_bits(bits))) for bits in ("0" * 8, "01000000", "00000100")
-    }
+    views = [draft_view(network, SkipSet.from_bits(bits)) for bits in ("00000000", "01000000", "00000100")]
 
-    assert torch.equal(views.pop("0" * 8), whole)
-    assert not any(torch.equal(logits, whole) for logits in views.values())
+    assert [torch.equal(logits_of(view), whole) for view in views] == [True, False, False]
     assert torch.equal(logits_of(network), whole)

@@ -120,7 +120,7 @@ def near_the_end_beside_a_drafter() -> Scenario:
     )
 
 
-@settings(max_examples=70)
+@settings(max_examples=45)
 @example(near_the_end_beside_a_drafter())
 @given(scenarios())
 def test_every_text_is_the_full_networks(scenario: Scenario) -> None:
