@@ -7,7 +7,6 @@ class Exit(IntEnum):
     """Why a process ended."""
 
     OK = 0
-    USAGE = 64  # wrong arguments
     UNAVAILABLE = 69  # the registry does not answer
-    SOFTWARE = 70  # a fault of ours; starting again may help
     CONFIG = 78  # no such device or model, or weights that cannot be loaded: starting again will not help
+    INTERRUPTED = 130  # Ctrl-C before there was anything to stop

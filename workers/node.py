@@ -43,8 +43,10 @@ class Node:
         )
         self.link = Link(settings.node.socket)
         self.bell = Bell(self.database, app)
+        # Of its own, so that busy tasks cannot keep the heart waiting for a connection.
+        self._pulse = connect(settings.need_database(), pool_size=1, application_name=f"skim-heart {self.worker_id}")
         self.heart = Heart(
-            self.database,
+            self._pulse,
             lease_s=settings.lease_s,
             beat_s=settings.heartbeat_s,
             is_alive=lambda: self.link.stalled_s() < settings.stall_s,
@@ -83,6 +85,7 @@ class Node:
         self.link.close()
         self.bell.close()
         self.database.close()
+        self._pulse.close()
 
 
 def attach(app: Celery, settings: WorkerSettings) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ class WorkerSettings:
     bulk_threads: int
     interactive_threads: int
     log_level: str
-    runtime: Path | None
+    runtime: Path
     node: NodeSettings | None
 
     def __post_init__(self) -> None:
@@ -92,10 +93,12 @@ class WorkerSettings:
         )
 
 
-def _runtime(env: Mapping[str, str]) -> Path | None:
-    """Where sockets go: the user's own folder, unless its name leaves too little of a socket's hundred bytes."""
-    folder = env.get("XDG_RUNTIME_DIR", "")
-    return Path(folder) if folder and len(folder) < 60 and os.access(folder, os.W_OK) else None
+def _runtime(env: Mapping[str, str]) -> Path:
+    """Where sockets go: the first folder whose name leaves enough of a socket's hundred bytes."""
+    for folder in (env.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir()):
+        if folder and len(folder) < 60 and os.access(folder, os.W_OK):
+            return Path(folder)
+    return Path("/tmp")  # noqa: S108 - a private folder is made in it
 
 
 def _number(env: Mapping[str, str], name: str, default: float) -> float:

@@ -5,10 +5,8 @@ import re
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
 
@@ -16,6 +14,7 @@ from models.catalog import ModelView, get_model
 from models.database import Database, connect
 from models.errors import NotFound
 from models.ids import new_id
+from workers.device.folder import socket_folder
 from workers.device.hardware import Device
 from workers.device.plan import ENGINE, Plan
 from workers.device.presence import Presence
@@ -44,7 +43,7 @@ def main(arguments: Sequence[str], engine: str = ENGINE) -> Exit:
         return _refuse(Exit.CONFIG, f"model {options.model!r} is not registered; add it first")
     except OperationalError:
         return _refuse(Exit.UNAVAILABLE, f"the database did not answer within {NUM_TRIES * RETRY_S:.0f} s")
-    with tempfile.TemporaryDirectory(prefix="skim-", dir=settings.runtime) as folder:
+    with socket_folder(settings.runtime) as folder:
         plan = Plan(
             worker_id=new_id("wrk"),
             name=options.name or _default_name(device),
@@ -52,7 +51,7 @@ def main(arguments: Sequence[str], engine: str = ENGINE) -> Exit:
             device=device,
             rows=options.rows or settings.rows,
             threads=options.threads,
-            socket=Path(folder) / "engine.sock",
+            socket=folder / "engine.sock",
             settings=settings,
             engine=engine,
         )
@@ -90,14 +89,20 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m workers.device", description="Serve one model on one device.")
     parser.add_argument("--model", required=True, help="name of a registered model")
     parser.add_argument("--device", default="cpu", help="cpu, cuda:0, cuda:1, ...")
-    parser.add_argument("--name", help="what the worker is called (default: host and device)")
+    parser.add_argument("--name", type=_name, help="what the worker is called (default: host and device)")
     parser.add_argument("--rows", type=int, help="sequences decoded at once (default: SKIM_ROWS)")
     parser.add_argument("--threads", type=int, help="threads of the engine (default: cores / engines)")
     return parser.parse_args(arguments)
 
 
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,80}", text):
+        raise argparse.ArgumentTypeError("a name has letters, digits, dots, dashes and underscores")
+    return text
+
+
 def _default_name(device: Device) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]", "-", f"{socket.gethostname()}-{device.name}")
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", f"{socket.gethostname()}-{device.name}")[:80]
 
 
 def _refuse(status: Exit, message: str) -> Exit:
@@ -106,4 +111,7 @@ def _refuse(status: Exit, message: str) -> Exit:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(Exit.INTERRUPTED)

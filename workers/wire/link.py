@@ -33,7 +33,8 @@ class Link:
         self._retry_s = retry_s
         self._changed = threading.Condition()
         self._sending = threading.Lock()
-        self._socket: socket.socket | None = None
+        self._connection: socket.socket | None = None  # as soon as there is one
+        self._socket: socket.socket | None = None  # once the engine has said hello
         self._hello: Hello | None = None
         self._routes: dict[str, Deliver] = {}
         self._pulse = Pulse(steps=0, rows=0, waiting=0)
@@ -79,9 +80,9 @@ class Link:
 
     def close(self) -> None:
         """Disconnect; the engine cancels whatever is in flight here."""
-        self._closed.set()
         with self._changed:
-            _shut(self._socket)
+            self._closed.set()
+            _shut(self._connection)
             self._changed.notify_all()
         self._thread.join(2)
 
@@ -100,6 +101,7 @@ class Link:
                 continue
             with connection:
                 try:
+                    self._adopt(connection)
                     self._read(connection)
                 except (OSError, FrameError) as error:
                     log.warning("engine connection broke", reason=type(error).__name__)
@@ -113,6 +115,12 @@ class Link:
             connection.close()
             return None
         return connection
+
+    def _adopt(self, connection: socket.socket) -> None:
+        with self._changed:
+            self._connection = connection
+            if self._closed.is_set():
+                _shut(connection)
 
     def _read(self, connection: socket.socket) -> None:
         buffer = Buffer()
@@ -144,7 +152,7 @@ class Link:
 
     def _lose(self) -> None:
         with self._changed:
-            self._socket = self._hello = None
+            self._connection = self._socket = self._hello = None
             routes, self._routes = self._routes, {}
         for route in routes.values():
             route(EngineLost("the engine process ended"))

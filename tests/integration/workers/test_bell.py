@@ -1,0 +1,121 @@
+"""The bell on a real broker: bounded, never in the way."""
+
+import ast
+import json
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+from celery import Celery
+
+from models.states import Lane
+from tests.integration.workers.conftest import MODEL, Registry
+from workers.queues import SHARD_TASK, Bell, connect, queue_of
+
+QUEUE = queue_of(MODEL, Lane.BULK).name
+Open = Callable[..., Bell]
+
+
+@pytest.fixture
+def open_bell(registry: Registry, app: Celery) -> Iterator[Open]:
+    """Makes bells on the test's registry, closed at the end."""
+    bells: list[Bell] = []
+
+    def make(app: Celery = app, **options: float) -> Bell:
+        bells.append(Bell(registry.database, app, **options))  # type: ignore[arg-type]
+        return bells[-1]
+
+    yield make
+    for bell in bells:
+        bell.close()
+
+
+@pytest.fixture
+def client(redis_url: str) -> redis.Redis:
+    return redis.Redis.from_url(redis_url.replace("redis+socket://", "unix://"), decode_responses=True)
+
+
+def messages(client: redis.Redis) -> list[list[object]]:
+    """The arguments of the queue's messages, oldest first."""
+    found = client.lrange(QUEUE, 0, -1)
+    assert isinstance(found, list)
+    headers = [json.loads(one)["headers"] for one in reversed(found)]
+    assert {one["task"] for one in headers} <= {SHARD_TASK}
+    return [list(ast.literal_eval(one["argsrepr"])) for one in headers]
+
+
+def ring_and_close(bell: Bell) -> None:
+    """Ring and wait until the bell has done it."""
+    assert bell.ring(MODEL, Lane.BULK)
+    bell.close()
+
+
+def test_a_ring_publishes_what_waits(registry: Registry, open_bell: Open, client: redis.Redis) -> None:
+    job_id = registry.submit(3)
+
+    ring_and_close(open_bell())
+
+    assert messages(client) == [[job_id, 0], [job_id, 1], [job_id, 2]]
+
+
+def test_a_message_holds_nothing_but_the_shards_name(registry: Registry, open_bell: Open, client: redis.Redis) -> None:
+    registry.submit(1)
+
+    ring_and_close(open_bell())
+
+    raw = client.lindex(QUEUE, 0)
+    assert isinstance(raw, str)
+    assert "item 0" not in raw
+
+
+def test_the_broker_never_holds_more_than_the_window(registry: Registry, open_bell: Open, client: redis.Redis) -> None:
+    registry.submit(20)
+
+    for _ in range(4):
+        ring_and_close(open_bell(window=5, timeout_s=0.01))
+        time.sleep(0.02)
+
+    assert client.llen(QUEUE) == 5
+
+
+def test_lost_messages_are_rung_again(registry: Registry, open_bell: Open, client: redis.Redis) -> None:
+    job_id = registry.submit(2)
+    ring_and_close(open_bell(timeout_s=0.2))
+    client.flushall()
+    time.sleep(0.3)
+
+    ring_and_close(open_bell(timeout_s=0.2))
+
+    assert messages(client) == [[job_id, 0], [job_id, 1]]
+
+
+def test_a_broker_that_is_away_holds_nobody_and_harms_nobody(
+    registry: Registry, open_bell: Open, client: redis.Redis
+) -> None:
+    job_id = registry.submit(1)
+    away = open_bell(connect("redis://127.0.0.1:1/0"))
+    began = time.monotonic()
+    assert all(away.ring(MODEL, Lane.BULK) for _ in range(1000))
+    assert time.monotonic() - began < 0.2
+    away.close()
+
+    ring_and_close(open_bell(timeout_s=0.01))
+
+    assert messages(client) == [[job_id, 0]]
+
+
+def test_more_queues_than_it_can_note_are_dropped(open_bell: Open) -> None:
+    bell = open_bell(connect("redis://127.0.0.1:1/0"), capacity=2)
+
+    noted = [bell.ring(f"model-{number}", Lane.BULK) for number in range(10)]
+
+    assert noted.count(True) <= 3  # two that wait and perhaps one being rung
+    assert not noted[-1]
+
+
+def test_a_closed_bell_does_not_ring(open_bell: Open) -> None:
+    bell = open_bell()
+    bell.close()
+
+    assert not bell.ring(MODEL, Lane.BULK)
