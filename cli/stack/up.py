@@ -101,8 +101,8 @@ def _start(home: Home, plan: Plan, steps: Steps, *, detach: bool) -> None:
             start_servers(plan)
         with steps.step("Migrating the registry", "Registry migrated"):
             _bootstrap(home, plan)
-        with steps.step("Starting API, control node, beat and Flower", "API, control node, beat, Flower"):
-            _start_services(home, plan)
+        with steps.step("Starting the API", "API"):
+            _start_api(home, plan.state)
         if conversion is not None:
             with steps.step("Converting the demo model (once)", "Demo model converted"):
                 conversion.finish()
@@ -110,9 +110,9 @@ def _start(home: Home, plan: Plan, steps: Steps, *, detach: bool) -> None:
         if conversion is not None:
             conversion.abandon()
         raise
-    _check_model(home, plan.state)
-    for program in plan.workers:
-        plan.state.supervisor.start(program.name)
+    with steps.step("Starting workers, control node, beat and Flower", "Workers, control node, beat, Flower started"):
+        _check_model(home, plan.state)
+        _start_rest(plan)
 
 
 def start_supervised(home: Home, plan: Plan, *, detach: bool) -> None:
@@ -167,17 +167,23 @@ def _bootstrap(home: Home, plan: Plan) -> None:
         raise StackError(f"the registry could not be migrated: {output[-1] if output else done.returncode}")
 
 
-def _start_services(home: Home, plan: Plan) -> None:
-    supervisor = plan.state.supervisor
-    for program in plan.services:
-        supervisor.start(program.name)
-    with Client(plan.state.api_url, None) as client:
+def _start_api(home: Home, state: State) -> None:
+    """The API first and alone: the cores are few, and the model is registered through it."""
+    state.supervisor.start(API)
+    with Client(state.api_url, None) as client:
 
         def is_ready() -> bool:
-            _check_starting(home, supervisor, API)
+            _check_starting(home, state.supervisor, API)
             return client.is_ready()
 
         _until(is_ready, API_TIMEOUT_S, f"the API did not get ready: see {home.logs / API}.log")
+
+
+def _start_rest(plan: Plan) -> None:
+    """Workers before the others, as they have most to load. Nothing here is waited for."""
+    for program in (*plan.workers, *plan.services):
+        if program.name != API:
+            plan.state.supervisor.start(program.name)
 
 
 def _check_model(home: Home, state: State) -> None:

@@ -20,7 +20,7 @@ from cli.stack.home import Home
 from cli.stack.leftovers import find_leftovers
 from cli.stack.ports import free_ports
 
-UP_TIMEOUT_S = 240
+UP_TIMEOUT_S = 420
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-pytestmark = [pytest.mark.demo, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.demo, pytest.mark.timeout(900)]
 
 PROCESSES = {"postgres", "redis", "api", "flower", "beat", "control", "worker-1"}
 DOCUMENT = "The tide comes in twice a day because the Moon pulls at the sea. " * 8
