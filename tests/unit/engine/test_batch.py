@@ -73,15 +73,15 @@ class Traffic(RuleBasedStateMachine):
         own = tuple(50 + (self.count * 7 + step) % 50 for step in range(size))
         prompt = (SHARED + own)[:size] if is_shared else own
         self.batch.enqueue(row_of(str(self.count), prompt, **({} if kind == "bulk" else {kind: True})))
+        self.admit()
 
-    @rule()
     def admit(self) -> None:
         self.first_admissions += self.batch.admit()
 
     @precondition(lambda self: self.batch.prefilling)
-    @rule(choice=st.randoms(use_true_random=False))
-    def prefill(self, choice: object) -> None:
-        row = self.batch.prefilling[-1]
+    @rule(which=st.integers(0, 8))
+    def prefill(self, which: int) -> None:
+        row = self.batch.prefilling[which % len(self.batch.prefilling)]
         self.batch.share_prefix(row)
         write(self.batch, row, min(row.num_unwritten, 16))
         if not row.is_prefilling:
@@ -99,6 +99,7 @@ class Traffic(RuleBasedStateMachine):
     @rule(which=st.integers(0, 8))
     def leave(self, which: int) -> None:
         self.batch.retire(self.batch.rows[which % len(self.batch.rows)])
+        self.admit()
 
     @precondition(lambda self: self.count)
     @rule(which=st.integers(0, 60))
@@ -137,6 +138,22 @@ class Traffic(RuleBasedStateMachine):
 
 TestTraffic = Traffic.TestCase
 TestTraffic.settings = settings(max_examples=60, stateful_step_count=40)
+
+
+def test_a_row_that_overtakes_a_longer_one_leaves_it_whole() -> None:
+    batch = batch_of(3)
+    long, short = row_of("long", SHARED), row_of("short", interactive=True)
+    batch.enqueue(long)
+    batch.admit()
+    write(batch, long, 30)
+    batch.enqueue(short)
+    batch.admit()
+    write(batch, short, 2)
+
+    batch.start(short)
+
+    assert batch.rows == [short, long]
+    assert_slots_hold_their_rows(batch)
 
 
 def ids(rows: list[Row]) -> list[str]:

@@ -1,8 +1,9 @@
 """What clients see of rounds: admission, parking, cancelling, bounded prefill, and rows that shared a prefix."""
 
 from engine.loop import Engine, Options
-from engine.request import Admitted, Finished, FinishReason, Request, Sampling
-from tests.tools.decoding import Outcome, expected, run
+from engine.request import Admitted, Drafter, Finished, FinishReason, Request, Sampling
+from engine.skipset import SkipSet
+from tests.tools.decoding import Outcome, expected, guess_with, run
 from tests.tools.networks import tiny
 
 NETWORK = tiny(3)
@@ -94,6 +95,16 @@ def test_a_long_prompt_does_not_hold_up_an_interactive_row() -> None:
     assert ends == ["now"]
 
 
+def test_an_interactive_row_overtakes_a_prompt_that_is_half_prefilled() -> None:
+    engine = Engine(NETWORK, Options(rows=4, length=200, prefill_tokens=16))
+    requests = [bulk("long", size=150), urgent("now")]
+
+    outcome = run(engine, requests, arrivals={"now": 4})
+
+    assert list(outcome.finished) == ["now", "long"]
+    assert outcome.tokens == expected(NETWORK, requests)
+
+
 def test_texts_with_a_common_prefix() -> None:
     prefix = tuple(range(10, 50))
     requests = [Request(str(end), (*prefix, end), 10) for end in range(6)]
@@ -122,3 +133,32 @@ def test_a_measured_engine_decodes_the_same() -> None:
     outcome = run(Engine(NETWORK, Options(rows=4, length=64), is_measured=True), requests)
 
     assert outcome.tokens == expected(NETWORK, requests)
+
+
+def num_passes(engine: Engine, requests: list[Request]) -> int:
+    """How many forward passes the full network makes."""
+    passes = 0
+
+    def count(*_: object) -> None:
+        nonlocal passes
+        passes += 1
+
+    hook = NETWORK.model.register_forward_pre_hook(count)
+    run(engine, requests)
+    hook.remove()
+    return passes
+
+
+def test_nothing_is_computed_twice() -> None:
+    """One pass for four prompts of about one length, then one a token."""
+    requests = [bulk(identity, max_tokens=20) for identity in ("a", "bb", "ccc", "dddd")]
+
+    assert num_passes(Engine(NETWORK, Options(rows=8, length=64)), requests) == 1 + 20
+
+
+def test_right_drafts_save_passes() -> None:
+    request = Request("row", (1, 2, 3), 20, drafter=Drafter.SKIP)
+    engine = Engine(NETWORK, Options(rows=2, length=64), skip_set=SkipSet.of([0]))
+    guess_with(engine, expected(NETWORK, [request]))
+
+    assert num_passes(engine, [request]) == 1 + 20 // 5  # four drafts and one more a pass
