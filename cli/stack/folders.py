@@ -60,9 +60,13 @@ def socket_folder(home: Path, account: Account, name: str) -> Path:
 
 
 def remove_socket_folder(home: Path, account: Account, name: str) -> None:
-    """Remove the folder if it is empty."""
+    """Remove the folder of a stack that is down, with the sockets of processes that were killed."""
+    folder = _socket_path(home, account, name)
     with contextlib.suppress(OSError):
-        _socket_path(home, account, name).rmdir()
+        for path in folder.iterdir():
+            if path.is_socket():
+                path.unlink()
+        folder.rmdir()
 
 
 def _socket_path(home: Path, account: Account, name: str) -> Path:

@@ -38,11 +38,12 @@ class Stack:
 
     home: Home
     state: State
+    key: str
     was_running: bool
 
     def client(self) -> Client:
-        """A client with the local key."""
-        return Client(self.state.api_url, local_key(self.home))
+        """A client with a key for it."""
+        return Client(self.state.api_url, self.key)
 
 
 def bring_up(home: Home, settings: Settings, options: Options, steps: Steps, *, detach: bool) -> Stack:
@@ -56,17 +57,18 @@ def bring_up(home: Home, settings: Settings, options: Options, steps: Steps, *, 
     with home.lock():
         state = running_state(home)
         if state is not None and state.is_ready:
-            return Stack(home, state, was_running=True)
+            return Stack(home, state, stack_key(home, settings), was_running=True)
         take_down(home, steps)
         check_ports(options)
         plan = make_plan(home, settings, options, account)
         try:
-            _start(home, plan, steps, detach=detach)
+            _start(home, settings, plan, steps, detach=detach)
+            key = stack_key(home, settings)
         except BaseException:
             with uninterrupted():
                 take_down(home, steps)
             raise
-        return Stack(home, mark_ready(home, plan.state), was_running=False)
+        return Stack(home, mark_ready(home, plan.state), key, was_running=False)
 
 
 def local_key(home: Home) -> str | None:
@@ -75,6 +77,18 @@ def local_key(home: Home) -> str | None:
         return str(json.loads(home.credentials.read_text())["api_key"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def stack_key(home: Home, settings: Settings) -> str:
+    """The local key, else SKIM_API_KEY.
+
+    Raises:
+        StackError: there is neither, because the registry had keys before this home did.
+    """
+    key = local_key(home) or settings.api_key
+    if key is None:
+        raise StackError(f"the registry has keys but {home.credentials} is missing: restore it or set SKIM_API_KEY")
+    return key
 
 
 def await_workers(home: Home, client: Client, state: State) -> None:
@@ -93,7 +107,7 @@ def await_workers(home: Home, client: Client, state: State) -> None:
     _until(are_ready, WORKER_TIMEOUT_S, f"the workers were not ready after {WORKER_TIMEOUT_S} s: see {logs}")
 
 
-def _start(home: Home, plan: Plan, steps: Steps, *, detach: bool) -> None:
+def _start(home: Home, settings: Settings, plan: Plan, steps: Steps, *, detach: bool) -> None:
     conversion = demo_model.start_conversion(home) if plan.state.model == demo_model.NAME else None
     try:
         start_supervised(home, plan, detach=detach)
@@ -111,7 +125,7 @@ def _start(home: Home, plan: Plan, steps: Steps, *, detach: bool) -> None:
             conversion.abandon()
         raise
     with steps.step("Starting workers, control node, beat and Flower", "Workers, control node, beat, Flower started"):
-        _check_model(home, plan.state)
+        _check_model(home, plan.state, stack_key(home, settings))
         _start_rest(plan)
 
 
@@ -186,9 +200,9 @@ def _start_rest(plan: Plan) -> None:
             plan.state.supervisor.start(program.name)
 
 
-def _check_model(home: Home, state: State) -> None:
+def _check_model(home: Home, state: State, key: str) -> None:
     """Register the demo model, or see that the model asked for is registered."""
-    with Client(state.api_url, local_key(home)) as client:
+    with Client(state.api_url, key) as client:
         if state.model == demo_model.NAME:
             demo_model.register(client, home)
             return

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import stat
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -132,6 +133,27 @@ def test_flower_asks_for_its_password_and_takes_no_orders(stack: Any) -> None:
     _until(lambda: httpx.get(f"{url}/workers", auth=login).status_code == 200, timeout_s=20)
     order = httpx.post(f"{url}/api/task/async-apply/control.sweep", auth=login, json={})
     assert order.status_code == 403
+
+
+def test_second_model_is_registered_and_served_while_the_stack_runs(stack: Any, tmp_path: Path) -> None:
+    source = str(stack.home.models / "smollm2-135m-instruct")
+    added = stack.json("models", "add", "second", "--source", source, "--context-length", "512")
+    assert (added["name"], added["context_length"]) == ("second", 512)
+    assert stack("models", "add", "second", "--source", source, "--context-length", "256").returncode == 5
+    (tmp_path / "a.md").write_text(DOCUMENT)
+    job_id = stack("submit", str(tmp_path), "--model", "second", "--max-tokens", "8").stdout.strip()
+
+    command = stack.command("worker", "--model", "second", "--device", "cpu", "--name", "by-hand")
+    with (tmp_path / "log").open("wb") as log:
+        worker = subprocess.Popen(command, env=stack.environment, stdout=log, stderr=log)
+    try:
+        shown = stack("show", job_id, "--wait", "--json")
+    finally:
+        worker.terminate()
+        worker.wait(timeout=60)
+
+    assert shown.returncode == 0, (tmp_path / "log").read_text()[-2000:]
+    assert json.loads(shown.stdout)["model"] == "second"
 
 
 @pytest.mark.parametrize("name", ["api", "redis", "worker-1"])
