@@ -40,6 +40,7 @@ def configure(level: str) -> None:
             ],
         )
     )
+    logging.captureWarnings(True)
     for name in CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
     root = logging.getLogger()

@@ -70,4 +70,6 @@ class Plan:
             "SKIM_NODE": NodeSettings(self.socket, self.model.name, self.worker_id).text,
             "OMP_NUM_THREADS": "1",
             "TOKENIZERS_PARALLELISM": "false",
+            # Said before logging is set up, and meant for those who accept pickle.
+            "PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges",
         }

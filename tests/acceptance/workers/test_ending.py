@@ -33,6 +33,16 @@ def test_finished_items_of_a_cancelled_job_are_kept(shared: Service) -> None:
     assert {item.status for item in items} == {"succeeded", "cancelled"}
 
 
+def test_no_text_reaches_a_log(shared: Service) -> None:
+    job_id = shared.submit(["zebrafinch ", "zebrafinch " * 1000], max_tokens=5)
+
+    assert shared.wait(job_id) == "succeeded"
+    assert [item.status for item in shared.items(job_id)] == ["succeeded", "failed"]
+    logs = "".join(path.read_text() for path in shared.folder.glob("*.log"))
+    assert job_id in logs
+    assert "zebra" not in logs
+
+
 def test_a_job_past_its_deadline_expires(shared: Service) -> None:
     job_id = shared.submit(["a"], max_tokens=FOREVER, deadline_s=1)
 
