@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 
 from engine.noise import gumbel
+from engine.process import Prefix
 from engine.request import Sampling
 from engine.sample import pick, warp
 from tests.tools.warping import kept
@@ -94,6 +95,16 @@ def test_each_row_and_column_has_its_own_rule_and_noise() -> None:
                 )
             assert picks.tokens[row][column] == int(line.argmax())
     assert picks.is_finite == [[True] * 4] * 3
+
+
+def test_a_processor_that_changes_nothing_changes_no_draw() -> None:
+    torch.manual_seed(6)
+    logits, positions = torch.randn(1, 5, 40), torch.arange(5).unsqueeze(0)
+    neutral = Sampling(1.0, seed=9, logit_bias=((3, 0.0),))
+
+    picks = pick(logits, [neutral], positions, [Prefix((1,), (), (2, 3, 4, 5), frozenset())])
+
+    assert picks == pick(logits, [Sampling(1.0, seed=9)], positions)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
