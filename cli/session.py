@@ -12,8 +12,8 @@ from rich.console import Console
 from cli.client import Client
 from cli.settings import Settings
 from cli.stack.home import Home
+from cli.stack.ready import local_key
 from cli.stack.state import running_state
-from cli.stack.up import local_key
 from cli.steps import Steps
 
 DEFAULT_URL = "http://127.0.0.1:8000"

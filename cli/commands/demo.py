@@ -21,7 +21,8 @@ from cli.stack import demo_model
 from cli.stack.down import take_down
 from cli.stack.plan import Options
 from cli.stack.ports import free_ports, is_free
-from cli.stack.up import Stack, await_workers, bring_up
+from cli.stack.ready import await_workers
+from cli.stack.up import Stack, bring_up
 from cli.tables import number, percent, table
 from cli.views import Item, Job, Json
 

@@ -48,7 +48,7 @@ def list_keys(context: typer.Context, as_json: AsJson = False) -> None:
 @app.command()
 def create(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="What the key is for.")] = "unnamed",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the key is for.")] = "unnamed",
     scope: Annotated[list[Scope] | None, typer.Option(help="May be repeated. Default: jobs.")] = None,
     days: Annotated[int | None, typer.Option(help="Expire after this many days.", min=1)] = None,
     as_json: AsJson = False,

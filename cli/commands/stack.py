@@ -14,8 +14,9 @@ from cli.stack import demo_model
 from cli.stack.down import take_down
 from cli.stack.plan import Options
 from cli.stack.programs import FLOWER_USER
+from cli.stack.ready import await_workers
 from cli.stack.state import State, Status, num_restarts, status
-from cli.stack.up import Stack, await_workers, bring_up
+from cli.stack.up import Stack, bring_up
 from cli.stack.watch import watch_stack
 from cli.tables import table
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from cli.client import Client
-from cli.errors import Missing, StackError
+from cli.errors import StackError
 from cli.settings import Settings
 from cli.signals import uninterrupted
 from cli.stack import demo_model
@@ -22,14 +19,12 @@ from cli.stack.folders import write_private
 from cli.stack.home import Home
 from cli.stack.plan import Options, Plan, check_ports, make_plan
 from cli.stack.programs import API
+from cli.stack.ready import await_api, ensure_model, stack_key
 from cli.stack.state import State, mark_ready, running_state, write_state
-from cli.stack.supervisor import Supervisor, await_supervisor, start_supervisor
+from cli.stack.supervisor import await_supervisor, start_supervisor
 from cli.steps import Steps
 
-API_TIMEOUT_S = 60
 BOOTSTRAP_TIMEOUT_S = 120
-WORKER_TIMEOUT_S = 300
-FAILING = frozenset({"backoff", "fatal"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,42 +66,6 @@ def bring_up(home: Home, settings: Settings, options: Options, steps: Steps, *, 
         return Stack(home, mark_ready(home, plan.state), key, was_running=False)
 
 
-def local_key(home: Home) -> str | None:
-    """The key in SKIM_HOME/credentials, or None where there is none."""
-    try:
-        return str(json.loads(home.credentials.read_text())["api_key"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def stack_key(home: Home, settings: Settings) -> str:
-    """The local key, else SKIM_API_KEY.
-
-    Raises:
-        StackError: there is neither, because the registry had keys before this home did.
-    """
-    key = local_key(home) or settings.api_key
-    if key is None:
-        raise StackError(f"the registry has keys but {home.credentials} is missing: restore it or set SKIM_API_KEY")
-    return key
-
-
-def await_workers(home: Home, client: Client, state: State) -> None:
-    """Return once all workers of the stack are ready; each needs seconds to load its model.
-
-    Raises:
-        StackError: they did not get ready in time.
-    """
-
-    def are_ready() -> bool:
-        rows = client.workers()["data"]
-        ready = [row for row in rows if row["model"] == state.model and row["is_live"] and row["status"] == "ready"]
-        return len(ready) >= state.num_workers
-
-    logs = home.logs / "worker-*.log"
-    _until(are_ready, WORKER_TIMEOUT_S, f"the workers were not ready after {WORKER_TIMEOUT_S} s: see {logs}")
-
-
 def _start(home: Home, settings: Settings, plan: Plan, steps: Steps, *, detach: bool) -> None:
     conversion = demo_model.start_conversion(home) if plan.state.model == demo_model.NAME else None
     try:
@@ -116,7 +75,8 @@ def _start(home: Home, settings: Settings, plan: Plan, steps: Steps, *, detach: 
         with steps.step("Migrating the registry", "Registry migrated"):
             _bootstrap(home, plan)
         with steps.step("Starting the API", "API"):
-            _start_api(home, plan.state)
+            plan.state.supervisor.start(API)  # first and alone: the cores are few, and the model goes through it
+            await_api(home, plan.state)
         if conversion is not None:
             with steps.step("Converting the demo model (once)", "Demo model converted"):
                 conversion.finish()
@@ -125,7 +85,7 @@ def _start(home: Home, settings: Settings, plan: Plan, steps: Steps, *, detach: 
             conversion.abandon()
         raise
     with steps.step("Starting workers, control node, beat and Flower", "Workers, control node, beat, Flower started"):
-        _check_model(home, plan.state, stack_key(home, settings))
+        ensure_model(home, plan.state, stack_key(home, settings))
         _start_rest(plan)
 
 
@@ -181,49 +141,8 @@ def _bootstrap(home: Home, plan: Plan) -> None:
         raise StackError(f"the registry could not be migrated: {output[-1] if output else done.returncode}")
 
 
-def _start_api(home: Home, state: State) -> None:
-    """The API first and alone: the cores are few, and the model is registered through it."""
-    state.supervisor.start(API)
-    with Client(state.api_url, None) as client:
-
-        def is_ready() -> bool:
-            _check_starting(home, state.supervisor, API)
-            return client.is_ready()
-
-        _until(is_ready, API_TIMEOUT_S, f"the API did not get ready: see {home.logs / API}.log")
-
-
 def _start_rest(plan: Plan) -> None:
     """Workers before the others, as they have most to load. Nothing here is waited for."""
     for program in (*plan.workers, *plan.services):
         if program.name != API:
             plan.state.supervisor.start(program.name)
-
-
-def _check_model(home: Home, state: State, key: str) -> None:
-    """Register the demo model, or see that the model asked for is registered."""
-    with Client(state.api_url, key) as client:
-        if state.model == demo_model.NAME:
-            demo_model.register(client, home)
-            return
-        try:
-            client.model(state.model)
-        except Missing:
-            raise StackError(f"model {state.model} is not registered: skim models add {state.model}") from None
-
-
-def _check_starting(home: Home, supervisor: Supervisor, name: str) -> None:
-    """Raise with the last line of its log if the process keeps failing."""
-    state = next(process.state for process in supervisor.processes() if process.name == name)
-    if state in FAILING:
-        log = home.logs / f"{name}.log"
-        lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-        raise StackError(f"{name} does not start: {lines[-1] if lines else 'no output'} (log: {log})")
-
-
-def _until(is_true: Callable[[], bool], timeout_s: float, otherwise: str) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not is_true():
-        if time.monotonic() > deadline:
-            raise StackError(otherwise)
-        time.sleep(0.1)
