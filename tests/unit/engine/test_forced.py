@@ -1,5 +1,7 @@
 """Drafts that are all wrong, all right, or right for a while: the text is the same, only the verifies differ."""
 
+import copy
+from dataclasses import replace
 from random import Random
 
 import hypothesis.strategies as st
@@ -75,3 +77,26 @@ def test_a_drafter_may_offer_less_than_it_might(size: int) -> None:
     guesses = {one: text[:size] for one, text in TEXTS.items()}
 
     assert run(engine_guessing(guesses), REQUESTS).tokens == TEXTS
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(),
+        Sampling(1.2, top_p=0.9, seed=3),
+        Sampling(1.0, seed=4, repetition_penalty=1.4, frequency_penalty=1.5, presence_penalty=0.7),
+        Sampling(1.0, seed=5, logit_bias=((7, 6.0),), min_tokens=TOKENS),
+    ],
+    ids=["greedy", "sampled", "penalties", "bias"],
+)
+def test_skipping_what_does_nothing_drafts_every_token_right(sampling: Sampling) -> None:
+    """Draft and verify then see the same numbers, so nothing may stand between their picks: noise, counts, position."""
+    network = copy.deepcopy(NETWORK)
+    network.model.layers[1].self_attn.o_proj.weight.zero_()
+    engine = Engine(network, Options(rows=4, length=64), eos=frozenset({7}), skip_set=SkipSet.of([1]))
+    requests = [replace(request, sampling=sampling) for request in REQUESTS]
+
+    outcome = run(engine, requests)
+
+    assert outcome.tokens == expected(network, requests, frozenset({7}))
+    assert {finished.statistics.acceptance_rate for finished in outcome.finished.values()} == {1.0}
