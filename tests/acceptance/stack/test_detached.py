@@ -171,8 +171,8 @@ def test_killed_process_is_started_again_and_the_work_goes_on(stack: Any, tmp_pa
     assert line.split()[3] == "1", listed  # the column of restarts
 
 
-def test_other_stack_on_the_same_ports_is_told_of_free_ones(stack: Any, tmp_path: Path) -> None:
-    other = type(stack)(tmp_path / "home", stack.port, stack.flower_port)
+def test_other_stack_on_the_same_ports_is_told_of_free_ones(stack: Any) -> None:
+    other = type(stack)(stack.root.parent / "other", stack.port, stack.flower_port)
 
     done = other("up", "--detach", *other.ports)
 
