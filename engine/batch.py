@@ -5,6 +5,7 @@ is one contiguous view. Chooses rows; runs no network.
 """
 
 from collections import deque
+from itertools import chain
 
 from engine.cache import SlotCache
 from engine.row import Row
@@ -54,6 +55,10 @@ class Batch:
             self._interactive.append(row)
         else:
             self._bulk.append(row)
+
+    def has(self, identity: str) -> bool:
+        """Whether a live or waiting row has this id."""
+        return any(row.request.id == identity for row in chain(self.rows, *self._queues))
 
     def withdraw(self, identity: str) -> Row | None:
         """Take a waiting or live row out; None when there is none of this id."""

@@ -22,7 +22,7 @@ class StepCosts:
         return cls(batches, widths, tuple(tuple(1.0 + 0.05 * b * w for w in widths) for b in batches))
 
     @classmethod
-    def measured(cls, time_pass: Callable[[int, int], float], rows: int, repeats: int = 3) -> "StepCosts":
+    def measured(cls, time_pass: Callable[[int, int], float], rows: int, repeats: int = 2) -> "StepCosts":
         """Time passes of (batch, width) up to ``rows`` rows: one warm-up, then the best of ``repeats``.
 
         The best, because whatever else runs on the machine only ever adds time; made monotone for the same reason.

@@ -17,6 +17,7 @@ from engine.cache import CacheShape, SlotCache
 from engine.control import Controller
 from engine.costs import StepCosts
 from engine.draft.skip import SkipDrafter
+from engine.errors import BadRequest
 from engine.limits import Limits
 from engine.passes import IDLE, Chunk, Padding, Pass, logits_of, write
 from engine.request import Admitted, Event, Failed, FinishReason, Request
@@ -87,6 +88,8 @@ class Engine:
         Raises: BadRequest when it can never run here.
         """
         self._limits.check(request)
+        if self._batch.has(request.id):
+            raise BadRequest(f"a request {request.id!r} is here already", code="duplicate_id", parameter="id")
         self._batch.enqueue(Row(request, self._eos, self._decode))
 
     def cancel(self, identity: str) -> list[Event]:
@@ -200,6 +203,7 @@ class Engine:
         return events
 
     def _time_pass(self, batch: int, width: int) -> float:
+        width = min(width, self.options.length)
         start = min(256, self.options.length - width)
         run = Pass(self._cache, 0, [Chunk([0] * width, start)] * batch)
         began = perf_counter()

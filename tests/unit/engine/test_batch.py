@@ -8,8 +8,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from engine.batch import Batch
 from engine.cache import CacheShape, SlotCache
+from engine.errors import BadRequest
+from engine.loop import Engine, Options
 from engine.request import Request
 from engine.row import Row
+from tests.tools.networks import tiny
 
 LENGTH = 64
 SHARED = tuple(range(40))
@@ -257,3 +260,14 @@ def test_a_reproducible_row_takes_no_copy() -> None:
     batch.share_prefix(taker)
 
     assert taker.length == 0
+
+
+@pytest.mark.parametrize("identity", ["live", "waiting"])
+def test_an_id_is_taken_while_its_row_is_here(identity: str) -> None:
+    engine = Engine(tiny(), Options(rows=1, length=64))
+    engine.submit(Request("live", (1, 2, 3), 4))
+    engine.step()
+    engine.submit(Request("waiting", (1, 2, 3), 4))
+
+    with pytest.raises(BadRequest, match="already"):
+        engine.submit(Request(identity, (1, 2, 3), 4))
