@@ -18,7 +18,7 @@ OPTIONS = Options(rows=4, length=64)
 def storages() -> dict[int, int]:
     """Bytes of every tensor storage alive, by address."""
     gc.collect()
-    tensors = [one for one in gc.get_objects() if issubclass(type(one), torch.Tensor)]
+    tensors = [one for one in gc.get_objects() if issubclass(type(one), torch.Tensor) and not one.is_mkldnn]
     return {one.untyped_storage().data_ptr(): one.untyped_storage().nbytes() for one in tensors}
 
 

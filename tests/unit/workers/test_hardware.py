@@ -11,7 +11,7 @@ def test_the_cpu_is_always_there_and_hides_every_gpu() -> None:
 
     assert environment["CUDA_VISIBLE_DEVICES"] == ""
     assert environment["OMP_NUM_THREADS"] == "3"
-    assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert environment["GOMP_SPINCOUNT"] == "10000"
 
 
 def test_a_gpu_that_is_not_there_is_named() -> None:
