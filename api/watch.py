@@ -15,15 +15,28 @@ from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from models.database import Database
+from models.notify import CHANNEL, OVER
 
 log = logging.getLogger(__name__)
 
-CHANNEL: Final = "skim_jobs"
 FALLBACK_S: Final = 2.0
 RECONNECT_S: Final = 1.0
-PAUSE_S: Final = 0.1  # between two looks of one waiter: a busy job changes hundreds of times a second
+PAUSE_S: Final = 1.0  # between two looks of one waiter at a job that goes on: a busy one changes all the time
 
 T = TypeVar("T")
+
+
+class _Waiter:
+    """One request that waits: `news` of any kind, and that the job is `over`, which nothing holds back."""
+
+    def __init__(self) -> None:
+        self.news = threading.Event()
+        self.over = threading.Event()
+
+    def wake(self, is_over: bool) -> None:
+        if is_over:
+            self.over.set()
+        self.news.set()
 
 
 class Watcher:
@@ -32,7 +45,7 @@ class Watcher:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
-        self._waiters: dict[str, set[threading.Event]] = defaultdict(set)
+        self._waiters: dict[str, set[_Waiter]] = defaultdict(set)
         self._is_closed = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -42,35 +55,35 @@ class Watcher:
         Returns what was seen last.
         """
         deadline = time.monotonic() + wait_s
-        with self._waiter(job_id) as news:
+        with self._waiter(job_id) as waiter:
             while True:
-                news.clear()  # before looking, so that nothing between look and wait is missed
+                waiter.news.clear()  # before looking, so that nothing between look and wait is missed
                 seen = look()
                 left = deadline - time.monotonic()
                 if is_enough(seen) or left <= 0 or self._is_closed.is_set():
                     return seen
-                if news.wait(min(left, FALLBACK_S)):
-                    time.sleep(min(PAUSE_S, max(0.0, deadline - time.monotonic())))
+                if waiter.news.wait(min(left, FALLBACK_S)):
+                    waiter.over.wait(min(PAUSE_S, max(0.0, deadline - time.monotonic())))
 
     def close(self) -> None:
         """Let every waiter go and stop the thread."""
         self._is_closed.set()
         with self._lock:
-            for events in self._waiters.values():
-                for event in events:
-                    event.set()
+            for waiters in self._waiters.values():
+                for waiter in waiters:
+                    waiter.wake(is_over=True)
 
     @contextmanager
-    def _waiter(self, job_id: str) -> Iterator[threading.Event]:
-        event = threading.Event()
+    def _waiter(self, job_id: str) -> Iterator[_Waiter]:
+        waiter = _Waiter()
         with self._lock:
-            self._waiters[job_id].add(event)
+            self._waiters[job_id].add(waiter)
             self._start()
         try:
-            yield event
+            yield waiter
         finally:
             with self._lock:
-                self._waiters[job_id].discard(event)
+                self._waiters[job_id].discard(waiter)
                 if not self._waiters[job_id]:
                     del self._waiters[job_id]
 
@@ -82,16 +95,16 @@ class Watcher:
     def _run(self) -> None:
         while not self._is_closed.is_set():
             try:
-                for job_id in self._database.listen(CHANNEL):
+                for payload in self._database.listen(CHANNEL):
                     if self._is_closed.is_set():
                         return
-                    if job_id is not None:
-                        self._wake(job_id)
+                    if payload is not None:
+                        self._wake(payload.removesuffix(OVER), payload.endswith(OVER))
             except Exception as error:  # whatever the connection did, the thread lives and connects again
                 log.warning("waiting for notifications failed: %s", type(error).__name__)
                 self._is_closed.wait(RECONNECT_S)
 
-    def _wake(self, job_id: str) -> None:
+    def _wake(self, job_id: str, is_over: bool) -> None:
         with self._lock:
-            for event in self._waiters.get(job_id, ()):
-                event.set()
+            for waiter in self._waiters.get(job_id, ()):
+                waiter.wake(is_over)

@@ -59,7 +59,7 @@ def end_job(session: Session, job_id: str) -> bool:
     columns = {name: json.dumps(value) for name, value in tally.columns().items()}
     error = json.dumps(ERRORS[status]) if status in ERRORS else None
     session.execute(END_JOB, {"job_id": job_id, "status": status.value, "error": error, **columns})
-    notify(session, job_id)
+    notify(session, job_id, is_over=True)
     return True
 
 

@@ -83,7 +83,7 @@ def test_every_change_is_told(registry: Registry) -> None:
         (lambda: registry.finish(claimed), [job_id]),
         (lambda: give_back(registry, job_id), [job_id, job_id]),
         (lambda: lapse(registry, job_id), [job_id, job_id]),
-        (lambda: stop(registry, job_id), [job_id]),
+        (lambda: stop(registry, job_id), [job_id, f"{job_id}/over"]),
     ]
     for change, expected in told:
         change()
