@@ -6,6 +6,9 @@ from enum import StrEnum
 from engine.errors import BadRequest
 
 
+MOST_LOGPROBS = 20  # alternatives a token may be listed with
+
+
 class Drafter(StrEnum):
     """What proposes tokens."""
 
@@ -84,6 +87,8 @@ class Request:
     ``stop`` strings and ``stop_tokens`` end the text beside the model's own end-of-sequence tokens.
     ``alone`` asks to share the batch with nobody (a request suspected of having killed an engine before);
     ``reproducible`` pads every pass to one shape, so that the text does not depend on who else is decoding.
+    ``logprobs`` asks for the log-probability of each token and of so many of the likeliest ones; None for none at all.
+    ``stream`` asks for a ``Progress`` after every round that added tokens.
     """
 
     id: str
@@ -96,6 +101,8 @@ class Request:
     reproducible: bool = False
     interactive: bool = False
     alone: bool = False
+    logprobs: int | None = None
+    stream: bool = False
 
     def __post_init__(self) -> None:
         if not self.prompt:
@@ -104,6 +111,10 @@ class Request:
             raise BadRequest("max_tokens must be at least 1", parameter="max_tokens")
         if any(not text for text in self.stop):
             raise BadRequest("a stop string must not be empty", parameter="stop")
+        if self.sampling.min_tokens > self.max_tokens:
+            raise BadRequest("min_tokens must not exceed max_tokens", parameter="min_tokens")
+        if self.logprobs is not None and not 0 <= self.logprobs <= MOST_LOGPROBS:
+            raise BadRequest(f"logprobs must lie in [0, {MOST_LOGPROBS}]", parameter="logprobs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +141,31 @@ class Statistics:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """One token of the output: its natural log-probability under the full network's raw logits (before temperature,
+    penalties and bias), and the likeliest tokens in its place as (token id, log-probability), best first.
+    """
+
+    token: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Tokens that a round added to a request with ``stream``; ``start`` counts those before them in the output.
+
+    The tokens of all ``Progress`` events, in order, are those of ``Finished``. A stop string may span several events:
+    who shows text as it comes holds back what could still become one.
+    """
+
+    id: str
+    start: int
+    tokens: tuple[int, ...]
+    logprobs: tuple[TokenLogprob, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Admitted:
     """The request got a row; its first pass comes after this event."""
 
@@ -138,13 +174,17 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The request ended. ``tokens`` exclude the end-of-sequence token and include the one that completed ``stop``."""
+    """The request ended. ``tokens`` exclude the end-of-sequence token and include the one that completed ``stop``.
+
+    ``logprobs`` has one entry a token where the request asked for them.
+    """
 
     id: str
     tokens: tuple[int, ...]
     finish_reason: FinishReason
     stop: str | None
     statistics: Statistics
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,4 +196,4 @@ class Failed:
     message: str
 
 
-Event = Admitted | Finished | Failed
+Event = Admitted | Progress | Finished | Failed

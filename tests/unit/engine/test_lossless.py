@@ -46,7 +46,7 @@ def prompts(draw: st.DrawFn) -> tuple[int, ...]:
 
 
 @st.composite
-def samplings(draw: st.DrawFn) -> Sampling:
+def samplings(draw: st.DrawFn, most: int) -> Sampling:
     """Greedy or sampled; each warp and each processor on and off."""
     rarely = st.sampled_from((False, False, False, True))
     return Sampling(
@@ -59,7 +59,7 @@ def samplings(draw: st.DrawFn) -> Sampling:
         presence_penalty=0.9 if draw(rarely) else 0.0,
         frequency_penalty=-0.4 if draw(rarely) else 0.0,
         logit_bias=((5, 2.0), (7, 4.0), (9, -100.0)) if draw(rarely) else (),
-        min_tokens=draw(st.sampled_from((0, 0, 3, 12))),
+        min_tokens=min(most, draw(st.sampled_from((0, 0, 3, 12)))),
     )
 
 
@@ -68,11 +68,12 @@ def requests(draw: st.DrawFn, identity: str) -> Request:
     """Anything a client may ask; every fourth fills its slot to the last column."""
     prompt = draw(prompts())
     room = LENGTH - len(prompt)
+    max_tokens = room if draw(st.integers(0, 3)) == 0 else draw(st.integers(1, min(24, room)))
     return Request(
         id=identity,
         prompt=prompt,
-        max_tokens=room if draw(st.integers(0, 3)) == 0 else draw(st.integers(1, min(24, room))),
-        sampling=draw(samplings()),
+        max_tokens=max_tokens,
+        sampling=draw(samplings(max_tokens)),
         stop_tokens=draw(st.sampled_from((frozenset(), frozenset({11, 30})))),
         drafter=draw(st.sampled_from(DRAFTERS)),
         reproducible=draw(st.sampled_from((False, False, False, True))),
