@@ -114,6 +114,7 @@ class Batch:
         return True
 
     def _seat(self, row: Row) -> None:
+        self._cache.seat(len(self.rows), row.request.extent)
         self.rows.append(row)
         if not row.is_prefilling:  # a prompt of one token decodes at once
             self.start(row)
@@ -123,12 +124,11 @@ class Batch:
         if row.length or row.request.reproducible:
             return
         known = row.tokens[: row.num_unwritten - 1]  # one token stays to be prefilled, so that the row takes its course
-        best, donor = max(
-            ((_common(known, other.tokens[: other.length]), slot) for slot, other in enumerate(self.rows)),
-            default=(0, 0),
-        )
+        here = self.rows.index(row)
+        donors = [(slot, other) for slot, other in enumerate(self.rows) if self._cache.can_share(slot, here)]
+        best, donor = max(((_common(known, other.tokens[: other.length]), slot) for slot, other in donors))
         if best >= _SHORTEST_SHARED:
-            self._cache.copy(donor, self.rows.index(row), best)
+            self._cache.copy(donor, here, best)
             row.length = best
 
     def start(self, row: Row) -> None:

@@ -5,7 +5,7 @@ every row as it was.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import torch
@@ -18,9 +18,10 @@ from engine.control import Controller
 from engine.costs import StepCosts
 from engine.draft.skip import SkipDrafter
 from engine.errors import BadRequest
+from engine.family import longest
 from engine.limits import Limits
 from engine.passes import IDLE, Chunk, Padding, Pass, logits_of, write
-from engine.request import Admitted, Event, Failed, FinishReason, Request
+from engine.request import Admitted, Drafter, Event, Failed, FinishReason, Request
 from engine.round import Drafted, Drafters
 from engine.row import Row
 from engine.sample import Picks, pick
@@ -56,13 +57,13 @@ class Engine:
         skip_set: SkipSet | None = None,
         is_measured: bool = False,
     ) -> None:
-        self.options = options
+        adopt(network)
+        self.options = options = replace(options, length=longest(network, options.length))
         self.num_steps = 0
         self._network = network
         self._eos = eos
         self._decode = decode
         shape = CacheShape.of(network, options.rows, options.length)
-        adopt(network)
         self._cache = SlotCache(shape, network.dtype, network.device)
         self._batch = Batch(self._cache)
         costs = StepCosts.measured(self._time_pass, options.rows) if is_measured else StepCosts.assumed()
@@ -81,6 +82,11 @@ class Engine:
     @property
     def num_waiting(self) -> int:
         return self._batch.num_waiting
+
+    @property
+    def drafters(self) -> tuple[Drafter, ...]:
+        """What a request may ask for."""
+        return self._limits.drafters
 
     def submit(self, request: Request) -> None:
         """Queue a request; it gets a row in a later round.
