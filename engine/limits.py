@@ -15,11 +15,20 @@ class Limits:
     can_skip: bool
     can_decode: bool
 
+    @property
+    def drafters(self) -> tuple[Drafter, ...]:
+        """What a request may ask for."""
+        return tuple(one for one in Drafter if self.can_skip or one not in (Drafter.SKIP, Drafter.CASCADE))
+
     def check(self, request: Request) -> None:
         """Raises BadRequest, naming the field, for a request that could never run."""
         self._check_tokens(request)
-        if request.drafter is Drafter.CASCADE or (request.drafter is Drafter.SKIP and not self.can_skip):
-            raise BadRequest(f"drafter {request.drafter} is not available here", parameter="drafter")
+        if request.drafter not in self.drafters:
+            raise BadRequest(
+                f"drafter {request.drafter} is not available here; there are {', '.join(self.drafters)}",
+                code="drafter_unavailable",
+                parameter="drafter",
+            )
         if request.stop and not self.can_decode:
             raise BadRequest("stop strings need a tokenizer", parameter="stop")
 

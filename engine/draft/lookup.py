@@ -4,9 +4,18 @@ Token ids only. (Prompt lookup decoding, Saxena 2023; here an incremental index 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 LONGEST = 6  # tokens of suffix that are matched at most
 SHORTEST = 2  # one common token says too little about the next
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """An earlier occurrence of the present suffix: the index that ``follows`` it, and how many tokens agree."""
+
+    follows: int
+    length: int
 
 
 class SuffixIndex:
@@ -25,19 +34,19 @@ class SuffixIndex:
             self._ends[tuple(self._tokens[end - size :])] = end
         self._tokens.append(token)
 
-    def match(self) -> tuple[int, int]:
-        """(index that followed the longest earlier occurrence of the present suffix, its length); (0, 0) for none."""
+    def match(self) -> Match | None:
+        """The longest earlier occurrence of the present suffix."""
         end = len(self._tokens)
         for size in range(min(LONGEST, end), SHORTEST - 1, -1):
             follows = self._ends.get(tuple(self._tokens[end - size :]))
             if follows is not None:
-                return follows, size
-        return 0, 0
+                return Match(follows, size)
+        return None
 
     def draft(self, most: int) -> list[int]:
         """Up to ``most`` tokens that may come next; where the match reaches the end, it repeats itself."""
-        follows, size = self.match()
-        if not size or most < 1:
+        match = self.match()
+        if match is None or most < 1:
             return []
-        period = len(self._tokens) - follows
-        return [self._tokens[follows + step % period] for step in range(most)]
+        period = len(self._tokens) - match.follows
+        return [self._tokens[match.follows + step % period] for step in range(most)]

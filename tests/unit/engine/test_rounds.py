@@ -158,7 +158,7 @@ def test_nothing_is_computed_twice() -> None:
 
 def test_right_drafts_save_passes() -> None:
     request = Request("row", (1, 2, 3), 20, drafter=Drafter.SKIP)
-    engine = Engine(NETWORK, Options(rows=2, length=64), skip_set=SkipSet.of([0]))
+    engine = Engine(NETWORK, Options(rows=2, length=64, width=5), skip_set=SkipSet.of([0]))
     guess_with(engine, expected(NETWORK, [request]))
 
     assert num_passes(engine, [request]) == 1 + 20 // 5  # four drafts and one more a pass
