@@ -149,7 +149,8 @@ class Prices:
         return self._verify(width) + passes * self.step + np.where(outlook.cascade_steps > 0, first, 0.0)
 
     def _verify(self, width: int) -> Numbers:
-        return np.maximum(self.verify, self.verify[width - 1])
+        prices: Numbers = np.maximum(self.verify, self.verify[width - 1])
+        return prices
 
 
 def _never(like: NDArray[np.int64]) -> Numbers:

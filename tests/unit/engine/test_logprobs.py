@@ -20,7 +20,7 @@ def by_hand(request: Request, tokens: tuple[int, ...]) -> list[TokenLogprob]:
         logits = NETWORK(torch.tensor([[*request.prompt, *tokens]]), use_cache=False).logits[
             0, len(request.prompt) - 1 : -1
         ]
-    scores = logits[len(request.prompt) - 1 : -1].double().log_softmax(-1)
+    scores = logits[len(request.prompt) - 1 :].double().log_softmax(-1)
     entries = []
     for line, token in zip(scores, tokens, strict=True):
         best = line.topk(request.logprobs or 0)

@@ -1,5 +1,9 @@
 """What clients see of rounds: admission, parking, cancelling, bounded prefill, and rows that shared a prefix."""
 
+from dataclasses import replace
+
+import torch
+
 from engine.loop import Engine, Options
 from engine.request import Admitted, Drafter, Finished, FinishReason, Request, Sampling
 from engine.skipset import SkipSet
@@ -162,3 +166,23 @@ def test_right_drafts_save_passes() -> None:
     guess_with(engine, expected(NETWORK, [request]))
 
     assert num_passes(engine, [request]) == 1 + 20 // 5  # four drafts and one more a pass
+
+
+def test_a_common_prompt_is_computed_once() -> None:
+    """Eight choices of one prompt: it is written by one row and copied by the others, however they arrive."""
+    prompt = tuple(range(40))
+    choices = [Request(str(seed), prompt, 6, Sampling(1.0, seed=seed)) for seed in range(8)]
+    written = 0
+
+    def count(_: object, __: object, given: dict[str, torch.Tensor]) -> None:
+        nonlocal written
+        written += given["input_ids"].numel() if given["input_ids"].shape[1] > 1 else 0
+
+    hook = NETWORK.model.register_forward_pre_hook(count, with_kwargs=True)
+    outcome = run(
+        Engine(NETWORK, Options(rows=10, length=64)), [replace(one, drafter=Drafter.PLAIN) for one in choices]
+    )
+    hook.remove()
+
+    assert outcome.tokens == expected(NETWORK, choices)
+    assert written < 1.5 * len(prompt)
