@@ -37,22 +37,17 @@ class Grid:
     def measured(cls, time_pass: TimePass, rows: int, widths: Sequence[int], repeats: int = 2) -> "Grid":
         """Time passes of (batch, width) up to ``rows`` rows: one warm-up, then the best of ``repeats``.
 
-        The best, because whatever else runs on the machine only ever adds time; made monotone for the same reason.
+        The best, because whatever else runs on the machine only ever adds time; and no pass is taken to cost more than a
+        larger one did, for the same reason.
         """
         batches = tuple(dict.fromkeys(min(batch, rows) for batch in _BATCHES if batch < 4 * rows))
-        table: list[tuple[float, ...]] = []
+        timed: dict[tuple[int, int], float] = {}
         for batch in batches:
-            line: list[float] = []
             for width in widths:
-                if line and batch * width > _MOST_TOKENS:
-                    break
-                time_pass(batch, width)
-                best = min(time_pass(batch, width) for _ in range(repeats))
-                line.append(
-                    max((best, *line[-1:], *(above[len(line)] for above in table[-1:] if len(above) > len(line))))
-                )
-            table.append(tuple(line))
-        return cls(batches, tuple(widths), tuple(table))
+                if width == widths[0] or batch * width <= _MOST_TOKENS:
+                    time_pass(batch, width)
+                    timed[batch, width] = min(time_pass(batch, width) for _ in range(repeats))
+        return cls(batches, tuple(widths), tuple(_line_of(timed, batch) for batch in batches))
 
     def of(self, batch: int, width: int) -> float:
         """Seconds of a pass of ``batch`` rows and ``width`` columns."""
@@ -97,6 +92,14 @@ class StepCosts:
             return cls(_grid(verify), None if draft is None else _grid(draft))
         except (KeyError, TypeError, ValueError) as error:
             raise BadRequest(f"not step costs: {error!r}", parameter="costs") from error
+
+
+def _line_of(timed: Mapping[tuple[int, int], float], batch: int) -> tuple[float, ...]:
+    """Each width of a batch at the least that it or any larger pass took."""
+    widths = [width for rows, width in timed if rows == batch]
+    return tuple(
+        min(seconds for (rows, wide), seconds in timed.items() if rows >= batch and wide >= width) for width in widths
+    )
 
 
 def _plain(grid: Grid | None) -> dict[str, Any] | None:

@@ -17,9 +17,7 @@ SAMPLING = Sampling(1.1, seed=9, repetition_penalty=1.2, logit_bias=((3, 2.0),))
 def by_hand(request: Request, tokens: tuple[int, ...]) -> list[TokenLogprob]:
     """From one pass over the whole text."""
     with torch.inference_mode(), stock_attention(NETWORK):
-        logits = NETWORK(torch.tensor([[*request.prompt, *tokens]]), use_cache=False).logits[
-            0, len(request.prompt) - 1 : -1
-        ]
+        logits = NETWORK(torch.tensor([[*request.prompt, *tokens]]), use_cache=False).logits[0, :-1]
     scores = logits[len(request.prompt) - 1 :].double().log_softmax(-1)
     entries = []
     for line, token in zip(scores, tokens, strict=True):

@@ -1,7 +1,5 @@
 """What clients see of rounds: admission, parking, cancelling, bounded prefill, and rows that shared a prefix."""
 
-from dataclasses import replace
-
 import torch
 
 from engine.loop import Engine, Options
@@ -171,7 +169,8 @@ def test_right_drafts_save_passes() -> None:
 def test_a_common_prompt_is_computed_once() -> None:
     """Eight choices of one prompt: it is written by one row and copied by the others, however they arrive."""
     prompt = tuple(range(40))
-    choices = [Request(str(seed), prompt, 6, Sampling(1.0, seed=seed)) for seed in range(8)]
+    sampled = [Sampling(1.0, seed=seed) for seed in range(8)]
+    choices = [Request(str(one.seed), prompt, 6, one, drafter=Drafter.PLAIN) for one in sampled]
     written = 0
 
     def count(_: object, __: object, given: dict[str, torch.Tensor]) -> None:
@@ -179,9 +178,7 @@ def test_a_common_prompt_is_computed_once() -> None:
         written += given["input_ids"].numel() if given["input_ids"].shape[1] > 1 else 0
 
     hook = NETWORK.model.register_forward_pre_hook(count, with_kwargs=True)
-    outcome = run(
-        Engine(NETWORK, Options(rows=10, length=64)), [replace(one, drafter=Drafter.PLAIN) for one in choices]
-    )
+    outcome = run(Engine(NETWORK, Options(rows=10, length=64)), choices)
     hook.remove()
 
     assert outcome.tokens == expected(NETWORK, choices)
