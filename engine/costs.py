@@ -37,8 +37,8 @@ class Grid:
     def measured(cls, time_pass: TimePass, rows: int, widths: Sequence[int], repeats: int = 2) -> "Grid":
         """Time passes of (batch, width) up to ``rows`` rows: one warm-up, then the best of ``repeats``.
 
-        The best, because whatever else runs on the machine only ever adds time; and no pass is taken to cost more than a
-        larger one did, for the same reason.
+        The best, because whatever else runs on the machine only ever adds time; for the same reason no pass is taken to
+        cost more than a larger one did.
         """
         batches = tuple(dict.fromkeys(min(batch, rows) for batch in _BATCHES if batch < 4 * rows))
         timed: dict[tuple[int, int], float] = {}
