@@ -24,14 +24,18 @@ class Limits:
         """What a request may ask for."""
         if self.only_plain is not None:
             return (Drafter.AUTO, Drafter.PLAIN)
-        return (Drafter.AUTO, Drafter.PLAIN, *([Drafter.SKIP] if self.can_skip else []), Drafter.LOOKUP)
+        return tuple(one for one in Drafter if self.can_skip or one not in (Drafter.SKIP, Drafter.CASCADE))
 
     def check(self, request: Request) -> None:
         """Raises BadRequest, naming the field, for a request that could never run."""
         self._check_tokens(request)
         if request.drafter not in self.drafters:
             reason = f": {self.only_plain}" if self.only_plain else ""
-            raise BadRequest(f"drafter {request.drafter} is not available here{reason}", parameter="drafter")
+            raise BadRequest(
+                f"drafter {request.drafter} is not available here; there are {', '.join(self.drafters)}{reason}",
+                code="drafter_unavailable",
+                parameter="drafter",
+            )
         if request.stop and not self.can_decode:
             raise BadRequest("stop strings need a tokenizer", parameter="stop")
 

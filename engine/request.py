@@ -5,7 +5,6 @@ from enum import StrEnum
 
 from engine.errors import BadRequest
 
-
 MOST_LOGPROBS = 20  # alternatives a token may be listed with
 
 
@@ -17,6 +16,14 @@ class Drafter(StrEnum):
     SKIP = "skip"
     LOOKUP = "lookup"
     CASCADE = "cascade"
+
+
+class Exit(StrEnum):
+    """What ends the drafts of rows that ask for a drafter."""
+
+    GOODPUT = "goodput"  # as many as make the most expected tokens per second
+    ADAPTIVE = "adaptive"  # skip drafts end where the draft is unsure (Draft & Verify, section 3.3)
+    FIXED = "fixed"  # always as many as fit the width
 
 
 class FinishReason(StrEnum):
