@@ -111,6 +111,10 @@ def family_of(network: PreTrainedModel) -> Family:
     """
     config: Any = network.config
     kind: str = config.model_type
+    if getattr(network, "_is_stateful", False):  # transformers' own word for it
+        raise Unsupported(
+            f"{kind} keeps a state of all it has read, from which no draft can be taken back: served plain"
+        )
     if kind not in FAMILIES:
         raise Unsupported(f"networks of type {kind!r} are not known to draft exactly; they are served plain")
     strange = sorted(set(getattr(config, "layer_types", None) or ()) - {FULL, SLIDING})

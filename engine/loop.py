@@ -73,7 +73,6 @@ class Engine:
         costs: StepCosts | None = None,
         is_measured: bool = False,
     ) -> None:
-        adopt(network)
         self.options = options = replace(options, length=longest(network, options.length))
         self.num_steps = 0
         self.on_round: Callable[[RoundRecord], None] | None = None
@@ -81,6 +80,7 @@ class Engine:
         self._eos = eos
         self._decode = decode
         shape = CacheShape.of(network, options.rows, options.length)
+        adopt(network)
         self._cache = SlotCache(shape, network.dtype, network.device)
         self._batch = Batch(self._cache)
         self._prefill = Prefill(network, self._cache, self._batch, options.prefill_tokens, options.length)
@@ -102,6 +102,11 @@ class Engine:
     def drafters(self) -> tuple[Drafter, ...]:
         """What requests may ask for here."""
         return self._limits.drafters
+
+    @property
+    def note(self) -> str | None:
+        """What an operator should know of how this network is decoded."""
+        return self._limits.only_plain
 
     @property
     def is_idle(self) -> bool:

@@ -60,12 +60,13 @@ class RowRope(nn.Module):
         self.stock = stock
         self._own: Any = _as_new(stock)
         self._turn = inspect.unwrap(type(stock).forward)  # without the update by the pass's largest position
+        self.everyones: tuple[int, ...] | None = None  # of rows whose positions carry none
         self._known: dict[tuple[int, str | None], torch.Tensor] = {}
 
     def forward(self, x: torch.Tensor, position_ids: torch.Tensor, layer_type: str | None = None) -> Any:
         """Cosines and sines [batch, width, dim] of positions [batch, width]."""
         named = {} if layer_type is None else {"layer_type": layer_type}
-        sets: tuple[int, ...] | None = getattr(position_ids, CARRIED, None)
+        sets: tuple[int, ...] | None = getattr(position_ids, CARRIED, self.everyones)
         if sets is None:
             return self.stock(x, position_ids, **named)
         kind = self._own.rope_type if layer_type is None else self._own.rope_type[layer_type]
@@ -88,6 +89,16 @@ def adopt_rope(network: PreTrainedModel) -> None:
         for parent, name, rope in _ropes(network):
             if not isinstance(rope, RowRope):
                 parent.register_module(name, RowRope(rope))
+
+
+def turn_all(network: PreTrainedModel, extent: int) -> None:
+    """Let passes of one row whose positions carry no set have that of a text of ``extent`` tokens, until told anew."""
+    rule = rule_of(network.config)
+    if rule is not None:
+        adopt_rope(network)
+        for _, _, rope in _ropes(network):
+            if isinstance(rope, RowRope):
+                rope.everyones = (rule.set_of(extent),)
 
 
 @contextmanager
