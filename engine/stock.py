@@ -62,8 +62,8 @@ class StockEngine(Engine):
         eos: frozenset[int] = frozenset(),
         decode: Decode | None = None,
     ) -> None:
-        table = getattr(network.config, "max_position_embeddings", None) or options.length
-        self.options = replace(options, rows=1, length=min(options.length, table))
+        config: Any = network.config.get_text_config()
+        self.options = replace(options, rows=1, length=_longest(config, options.length))
         self.num_steps = 0
         self.on_round = None
         self.costs = StepCosts.assumed()
@@ -71,7 +71,7 @@ class StockEngine(Engine):
         self._eos = eos
         self._decode = decode
         self._batch = Batch(SlotCache(CacheShape(0, 0, 0, 1, 0), network.dtype, network.device))  # nothing in its slot
-        self._limits = Limits(self.options.length, network.config.vocab_size, False, decode is not None, why)
+        self._limits = Limits(self.options.length, config.vocab_size, False, decode is not None, why)
         self._parameters = frozenset(inspect.signature(network.forward).parameters)
         self._state: dict[str, Any] = {}
 
@@ -121,3 +121,9 @@ class StockEngine(Engine):
         self._state = {name: state for name, state in states.items() if state is not None}
         logits: torch.Tensor = output.logits[:, -1:]
         return logits
+
+
+def _longest(config: Any, length: int) -> int:
+    """The tokens a row may have. Where nothing is rotated, positions may be looked up in a table, which has an end."""
+    table = None if getattr(config, "rope_parameters", None) else getattr(config, "max_position_embeddings", None)
+    return min(length, table or length)

@@ -76,7 +76,7 @@ def _hello(loaded: Loaded, engine: Engine, options: argparse.Namespace) -> Hello
         device=options.device,
         device_kind=options.device.partition(":")[0],
         rows=engine.options.rows,
-        vocab_size=loaded.network.config.vocab_size,
+        vocab_size=loaded.network.config.get_text_config().vocab_size,
         eos=tuple(sorted(loaded.eos)),
     )
 

@@ -1,5 +1,6 @@
 """Frequencies that depend on the length of a text: one set a row, whatever the batch; texts as the oracle's."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from engine.loop import Engine, Options
 from engine.request import Drafter, Request, Sampling
 from engine.rope import RopeRule, fresh_rope, rule_of
 from engine.skipset import SkipSet
+from engine.stock import StockEngine
 from tests.tools.decoding import expected, run
 from tests.tools.families import build
 from tests.tools.generating import generate
@@ -151,6 +153,16 @@ def test_the_set_matters(kind: str) -> None:
     texts = expected(network, [short, long])
 
     assert texts["short"] != texts["long"][: short.max_tokens]
+
+
+@CHANGES
+def test_the_plain_engine_goes_by_the_same_rule(kind: str) -> None:
+    network = network_of(kind)
+    plain = [replace(one, drafter=Drafter.PLAIN) for one in reversed(REQUESTS)]
+
+    outcome = run(StockEngine(network, OPTIONS, why="a test"), plain)
+
+    assert outcome.tokens == expected(network, REQUESTS)
 
 
 def test_parked_rows_keep_their_set() -> None:
