@@ -51,7 +51,7 @@ class Pass(Cache):
         self._fill(chunks)
 
     def _fill(self, chunks: Sequence[Chunk]) -> None:
-        device = self._cache.keys[0].device
+        device = self._cache.device
         tokens, columns, slots = [], [], []
         for row, chunk in enumerate(chunks):
             count = len(chunk.tokens)
@@ -83,8 +83,11 @@ class Pass(Cache):
         Args: [batch, kv heads, width, head dim] each. Returns: views [batch, kv heads, span, head dim] of the cache.
         """
         keys, values = self._cache.keys[layer_idx], self._cache.values[layer_idx]
-        keys[self._slots, :, self.columns] = key_states.transpose(1, 2)
-        values[self._slots, :, self.columns] = value_states.transpose(1, 2)
+        slots, columns = self._slots, self.columns
+        if keys.device != columns.device:
+            slots, columns = slots.to(keys.device, non_blocking=True), columns.to(keys.device, non_blocking=True)
+        keys[slots, :, columns] = key_states.transpose(1, 2)
+        values[slots, :, columns] = value_states.transpose(1, 2)
         rows = slice(self._low, self._low + self.batch)
         seen = keys[rows, :, : self.span]
         setattr(seen, CARRIED, self)

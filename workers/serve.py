@@ -74,7 +74,7 @@ def _hello(loaded: Loaded, engine: Engine, options: argparse.Namespace) -> Hello
         context_length=engine.options.length,
         dtype=str(loaded.network.dtype).removeprefix("torch."),
         device=options.device,
-        device_kind=options.device.partition(":")[0],
+        device_kind=loaded.network.device.type,
         rows=engine.options.rows,
         vocab_size=loaded.network.config.get_text_config().vocab_size,
         eos=tuple(sorted(loaded.eos)),
