@@ -51,7 +51,7 @@ def place(network: PreTrainedModel, devices: Sequence[torch.device]) -> None:
 
 
 def shares(rest: int, layers: Sequence[nn.Module], devices: Sequence[torch.device]) -> list[torch.device]:
-    """The device of each layer, so that all hold about as many bytes; ``rest`` are those beside the layers, on the first."""
+    """The device of each layer, so that all hold about as much; ``rest`` are bytes beside them, on the first."""
     sizes = [_bytes(layer) for layer in layers]
     share = (rest + sum(sizes)) / len(devices)
     placed, before = [], float(rest)
