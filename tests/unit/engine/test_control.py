@@ -70,7 +70,7 @@ def test_a_corrected_rate_stays_a_probability(outcomes: list[tuple[bool, float]]
     for is_right, told in outcomes:
         record.add(is_right, told)
 
-    assert 0.0 <= record.correct(predicted) < 1.0
+    assert 0.0 <= record.correct([predicted])[0] < 1.0
 
 
 def test_a_row_that_does_worse_than_predicted_is_trusted_less() -> None:
@@ -78,8 +78,8 @@ def test_a_row_that_does_worse_than_predicted_is_trusted_less() -> None:
     for _ in range(50):
         record.add(False, 0.8)
 
-    assert record.correct(0.8) < 0.2
-    assert Record().correct(0.8) == 0.8
+    assert record.correct([0.8])[0] < 0.2
+    assert Record().correct([0.8]) == [0.8]
 
 
 def test_lookups_are_scored_until_the_first_wrong_one() -> None:
