@@ -52,6 +52,7 @@ class Pass(Cache):
 
     def _fill(self, chunks: Sequence[Chunk]) -> None:
         device = self._cache.device
+        is_pinned = device.type == "cuda"  # or the copy would wait for everything before it
         tokens, columns, slots = [], [], []
         for row, chunk in enumerate(chunks):
             count = len(chunk.tokens)
@@ -59,7 +60,7 @@ class Pass(Cache):
             tokens.append([*chunk.tokens, *blank])
             columns.append([*range(chunk.start, chunk.start + count), *blank])
             slots.append([self._low + row] * count + [self._cache.scratch] * len(blank))
-        packed = torch.tensor([tokens, columns, slots]).to(device, non_blocking=True)
+        packed = torch.tensor([tokens, columns, slots], pin_memory=is_pinned).to(device, non_blocking=True)
         self.tokens, self.columns, self._slots = packed[0], packed[1], packed[2]  # each [batch, width]
         sets = self._cache.rope_sets
         if sets is not None:
