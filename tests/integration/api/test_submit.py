@@ -72,10 +72,10 @@ def test_given_parameters_are_kept(caller: Caller) -> None:
         "n": 4, "logprobs": 20,
     }  # fmt: skip
 
-    job = caller.submit(parameters=given, priority="bulk", deadline_s=60)
+    job = caller.submit(parameters=given, decoding={"drafter": "cascade"}, priority="bulk", deadline_s=60)
 
     assert job["parameters"] == {**given, "stop": ["\n"]}
-    assert job["priority"] == "bulk"
+    assert (job["priority"], job["decoding"]["requested_drafter"]) == ("bulk", "cascade")
     assert job["expires_at"] is not None
 
 
