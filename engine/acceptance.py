@@ -1,5 +1,6 @@
 """How often drafts turn out right: running counts in which older outcomes fade."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _DECAY = 0.98  # of the weight of older outcomes, per outcome
@@ -37,6 +38,7 @@ class Record:
         self.right = self.right * _DECAY + is_right
         self.predicted = self.predicted * _DECAY + predicted
 
-    def correct(self, predicted: float) -> float:
-        """The rate to expect of this row where ``predicted`` is that of all rows."""
-        return min(_MOST, predicted * (self.right + _PRIOR_WEIGHT) / (self.predicted + _PRIOR_WEIGHT))
+    def correct(self, predicted: Sequence[float]) -> list[float]:
+        """The rates to expect of this row where ``predicted`` are those of all rows."""
+        factor = (self.right + _PRIOR_WEIGHT) / (self.predicted + _PRIOR_WEIGHT)
+        return [min(_MOST, rate * factor) for rate in predicted]

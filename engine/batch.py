@@ -123,6 +123,7 @@ class Batch:
         queue.appendleft(row)
 
     def _seat(self, row: Row) -> None:
+        self._cache.seat(len(self.rows), row.request.extent)
         self.rows.append(row)
         if not row.is_prefilling:  # a prompt of one token decodes at once
             self.start(row)
@@ -132,12 +133,11 @@ class Batch:
         if row.request.reproducible:
             return
         known = row.tokens[:-2]  # one token stays to be prefilled, so that the row takes its course
-        best, donor = max(
-            ((_common(known, other.tokens[: other.length]), slot) for slot, other in enumerate(self.rows)),
-            default=(0, 0),
-        )
+        here = self.rows.index(row)
+        donors = [(slot, other) for slot, other in enumerate(self.rows) if self._cache.can_share(slot, here)]
+        best, donor = max(((_common(known, other.tokens[: other.length]), slot) for slot, other in donors))
         if best >= row.length + _SHORTEST_SHARED:
-            self._cache.copy(donor, self.rows.index(row), best)
+            self._cache.copy(donor, here, best)
             row.length = best
 
     def will_share(self, row: Row, group: Sequence[Row]) -> bool:
@@ -145,7 +145,9 @@ class Batch:
         if row.request.reproducible:
             return False
         least = row.length + _SHORTEST_SHARED
-        return any(_common(row.tokens[:-2], other.tokens[:-1]) >= least for other in group)
+        slot = self.rows.index
+        alike = [other for other in group if self._cache.can_share(slot(other), slot(row))]
+        return any(_common(row.tokens[:-2], other.tokens[:-1]) >= least for other in alike)
 
     def start(self, row: Row) -> None:
         """Move a row whose prefill is complete behind the decoding rows."""

@@ -19,17 +19,22 @@ class Confidence:
     def __init__(self) -> None:
         self._by_match = [Acceptance(prior) for prior in _PRIORS]
         self._skip = Acceptance(_SKIP_PRIOR)
+        self._by_length: list[float] = []  # rate of each match length, made when it is asked for
 
     def lookups(self, record: Record, match: int, count: int) -> list[float]:
         """The rates of ``count`` tokens that follow a match; each right one makes the match of the next one longer."""
-        return [record.correct(self._of_match(match + depth).rate) for depth in range(count)]
+        if not self._by_length:
+            self._by_length = [self._of_match(length).rate for length in range(1, _MATCHES[-1] + 1)]
+        known = self._by_length[match - 1 : match - 1 + count]
+        return record.correct(known + self._by_length[-1:] * (count - len(known)))
 
     def skip(self, record: Record) -> float:
         """The rate of each token drafted by skipping."""
-        return record.correct(self._skip.rate)
+        return record.correct([self._skip.rate])[0]
 
     def learn_lookups(self, record: Record, match: int, drafts: Sequence[int], picked: Sequence[int]) -> None:
         """Score looked-up tokens, made drafts or only imagined ones, against the text the full network wrote."""
+        self._by_length = []
         for depth, (draft, token) in enumerate(zip(drafts, picked, strict=False)):
             self._learn(self._of_match(match + depth), record, draft == token)
             if draft != token:

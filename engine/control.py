@@ -15,6 +15,7 @@ from engine.probes import Probes
 from engine.request import Drafter, Exit
 
 _PROBE = 2  # drafts of a probe
+_DOUBT = 0.02  # drafts have to promise so much more than none: the best of many uncertain promises is promised too much
 
 
 @dataclass(slots=True)
@@ -98,12 +99,13 @@ class Controller:
         kinds = [Drafter.LOOKUP]
         if self._can_skip and outlook.most_room:
             kinds += [Drafter.SKIP, Drafter.CASCADE]
-        best, rate = Plan(), 0.0
+        best, rate, bar = Plan(), 0.0, 0.0
         for kind in kinds:
             values = self._values(kind, outlook, prices, load)[: most + 1]
-            if values.max() > rate:
-                count = int(values.argmax())
-                best, rate = Plan(kind if count else Drafter.PLAIN, count), float(values.max())
+            bar = max(bar, float(values[0]) * (1 + _DOUBT))
+            count = int(values.argmax()) if values.max() > bar else 0
+            if values[count] > rate:
+                best, rate = Plan(kind if count else Drafter.PLAIN, count), float(values[count])
         is_probe = best.drafter in (Drafter.PLAIN, Drafter.LOOKUP) and self._probe_pays(
             outlook, prices, load, rate, most
         )

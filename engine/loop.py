@@ -5,7 +5,7 @@ every row as it was.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from transformers import PreTrainedModel
@@ -17,6 +17,7 @@ from engine.control import Controller
 from engine.costs import StepCosts
 from engine.draft.skip import SkipDrafter
 from engine.errors import BadRequest
+from engine.family import longest
 from engine.limits import Limits
 from engine.logprobs import logprobs_of
 from engine.passes import IDLE, Chunk, Padding, Pass, logits_of
@@ -72,7 +73,7 @@ class Engine:
         costs: StepCosts | None = None,
         is_measured: bool = False,
     ) -> None:
-        self.options = options
+        self.options = options = replace(options, length=longest(network, options.length))
         self.num_steps = 0
         self.on_round: Callable[[RoundRecord], None] | None = None
         self._network = network
@@ -101,6 +102,11 @@ class Engine:
     def drafters(self) -> tuple[Drafter, ...]:
         """What requests may ask for here."""
         return self._limits.drafters
+
+    @property
+    def note(self) -> str | None:
+        """What an operator should know of how this network is decoded."""
+        return self._limits.only_plain
 
     @property
     def is_idle(self) -> bool:

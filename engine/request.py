@@ -123,6 +123,11 @@ class Request:
         if self.logprobs is not None and not 0 <= self.logprobs <= MOST_LOGPROBS:
             raise BadRequest(f"logprobs must lie in [0, {MOST_LOGPROBS}]", parameter="logprobs")
 
+    @property
+    def extent(self) -> int:
+        """The most tokens its text can have, prompt included."""
+        return len(self.prompt) + self.max_tokens
+
 
 @dataclass(frozen=True, slots=True)
 class Statistics:

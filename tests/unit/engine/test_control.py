@@ -70,7 +70,7 @@ def test_a_corrected_rate_stays_a_probability(outcomes: list[tuple[bool, float]]
     for is_right, told in outcomes:
         record.add(is_right, told)
 
-    assert 0.0 <= record.correct(predicted) < 1.0
+    assert 0.0 <= record.correct([predicted])[0] < 1.0
 
 
 def test_a_row_that_does_worse_than_predicted_is_trusted_less() -> None:
@@ -78,8 +78,8 @@ def test_a_row_that_does_worse_than_predicted_is_trusted_less() -> None:
     for _ in range(50):
         record.add(False, 0.8)
 
-    assert record.correct(0.8) < 0.2
-    assert Record().correct(0.8) == 0.8
+    assert record.correct([0.8])[0] < 0.2
+    assert Record().correct([0.8]) == [0.8]
 
 
 def test_lookups_are_scored_until_the_first_wrong_one() -> None:
@@ -157,7 +157,7 @@ def test_cascades_where_some_rows_have_something_to_look_up() -> None:
     st.sampled_from([None, CHEAP, DEAR]),
 )
 def test_the_choice_is_the_best_of_all(rows: list[tuple[list[float], float]], verify: Grid, draft: Grid | None) -> None:
-    """Against a plain enumeration of every drafter and length."""
+    """Against a plain enumeration of every drafter and length; drafts have to promise two in a hundred more."""
     bids = [bid(rates, skip if draft else 0.0) for rates, skip in rows]
     outlook = Outlook(bids, MOST)
 
@@ -174,7 +174,7 @@ def test_the_choice_is_the_best_of_all(rows: list[tuple[list[float], float]], ve
     kinds = [Drafter.LOOKUP, *([Drafter.SKIP, Drafter.CASCADE] if draft else [])]
     best = max(rate(Plan(kind, count)) for kind in kinds for count in range(MOST + 1))
 
-    assert rate(decide(controller(verify, draft), *bids)) == pytest.approx(best)
+    assert best / 1.02 - 1e-9 <= rate(decide(controller(verify, draft), *bids)) <= best + 1e-9
 
 
 @pytest.mark.parametrize("asked", [Drafter.LOOKUP, Drafter.SKIP, Drafter.CASCADE])
