@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.errors import BadRequest
-from engine.request import Admitted, Drafter, Event, Finished, FinishReason, Request, Statistics
+from engine.request import Admitted, Drafter, Event, Finished, FinishReason, Progress, Request, Statistics
 from workers.device.options import parse
 from workers.logs import configure
 from workers.text import Text
@@ -87,13 +87,14 @@ class Echo:
         for row in self._rows:
             self._suffer(row)
         time.sleep(STEP_S)
-        ended = []
+        told: list[Event] = []
         for row in self._rows:
             row.tokens.append(row.next_token)
-            if len(row.tokens) == row.request.max_tokens:
-                ended.append(row)
+            if row.request.stream:
+                told.append(Progress(row.request.id, len(row.tokens) - 1, (row.tokens[-1],)))
+        ended = [row for row in self._rows if len(row.tokens) == row.request.max_tokens]
         self._rows = [row for row in self._rows if row not in ended]
-        return [row.finished(FinishReason.LENGTH) for row in ended]
+        return [*told, *(row.finished(FinishReason.LENGTH) for row in ended)]
 
     def _suffer(self, row: Row) -> None:
         if row.tokens:
