@@ -8,7 +8,6 @@ of the size of float32's own noise. Elsewhere weights are expanded in every call
 """
 
 import torch
-import torch.nn.functional as F  # noqa: N812  the name every torch user knows it by
 from torch import nn
 
 _STEPS = 32_512.0  # 127 * 256: the largest input, in steps

@@ -18,6 +18,7 @@ from engine.errors import BadRequest, EngineError, Unsupported
 from engine.family import FAMILIES
 from engine.load import Loaded, load
 from engine.loop import Engine, Options
+from engine.memory import free_memory
 from engine.request import Drafter
 from engine.skipset import SkipSet
 from engine.stock import StockEngine, engine_for
@@ -25,7 +26,6 @@ from workers.device.options import parse
 from workers.errors import ConfigurationError
 from workers.exits import Exit
 from workers.logs import configure
-from workers.memory import free_memory
 from workers.rows import RowNeed, rows_that_fit
 from workers.wire import Hello, Server
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.memory import available
 from workers.errors import ConfigurationError
-from workers.memory import available
 from workers.rows import RowNeed, rows_that_fit
 
 MIB = 2**20

@@ -1,4 +1,4 @@
-"""How much memory a network's devices have free. Loads torch: for the engine process."""
+"""How much memory is free where a network lies."""
 
 from pathlib import Path
 
