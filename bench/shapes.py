@@ -18,15 +18,17 @@ class Point:
     about: str
 
 
-# The skip sets that Draft & Verify publishes for Llama-2-13B and Llama-2-70B (its repository and appendix).
-_SET_13B = SkipSet.of(
-    [3, 5, 6, 8, 10, 11, 14, 15, 18, *range(22, 32), *range(33, 38)], [6, 9, 10, 11, 15, 24, 25, 27, 28, 35]
-)
+def indices(text: str) -> list[int]:
+    """Layer indices from single ones and ranges with both ends: ``3 5-7`` is 3, 5, 6, 7."""
+    ranges = [tuple(map(int, part.split("-"))) for part in text.split()]
+    return [index for ends in ranges for index in range(ends[0], ends[-1] + 1)]
+
+
+# The skip sets that Draft & Verify (arXiv 2309.08168) publishes for Llama-2-13B and Llama-2-70B.
+_SET_13B = SkipSet.of(indices("3 5 6 8 10 11 14 15 18 22-31 33-37"), indices("6 9 10 11 15 24 25 27 28 35"))
 _SET_70B = SkipSet.of(
-    [10, 11, 13, 14, 16, *range(18, 23), 25, *range(27, 32), 35, 41, 43, *range(45, 59), *range(60, 64)]
-    + [*range(65, 71), 74, 75, 78, 79],
-    [2, 4, 9, 10, 13, 14, 16, 20, 21, 22, *range(24, 30), 31, 34, 37, 41, *range(47, 51), *range(53, 56), 57, 58, 60, 62]
-    + [63, 66, 67, 68, 70, 76],
+    indices("10 11 13 14 16 18-22 25 27-31 35 41 43 45-58 60-63 65-70 74 75 78 79"),
+    indices("2 4 9 10 13 14 16 20-22 24-29 31 34 37 41 47-50 53-55 57 58 60 62 63 66-68 70 76"),
 )
 
 
