@@ -13,7 +13,7 @@ from engine.request import Drafter, Request, Sampling
 from engine.skipset import SkipSet
 from tests.tools.decoding import run
 from tests.tools.generating import generate
-from tests.tools.ties import Comparison, Reference, noise_between, picks_of, refer
+from bench.ties import Comparison, Reference, noise_between, picks_of, refer
 
 pytestmark = pytest.mark.demo
 

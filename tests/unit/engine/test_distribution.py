@@ -18,7 +18,7 @@ from engine.skipset import SkipSet
 from tests.tools.chance import fits
 from tests.tools.decoding import run
 from tests.tools.networks import tiny
-from tests.tools.warping import probabilities
+from bench.warping import probabilities
 
 VOCABULARY = 5
 PROMPT = (1, 2, 3, 1, 2, 3, 1, 2)  # lookup has something to offer

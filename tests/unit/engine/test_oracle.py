@@ -15,7 +15,7 @@ from engine.oracle import decode
 from engine.request import Request, Sampling
 from tests.tools.llama import NumpyLlama
 from tests.tools.networks import VOCABULARY, tiny
-from tests.tools.warping import kept
+from bench.warping import kept
 
 PROMPT = [7, 60, 7, 0, 33, 21]
 TOKENS = 24

@@ -8,7 +8,7 @@ from engine.noise import gumbel
 from engine.oracle import decode
 from engine.request import Request, Sampling
 from tests.tools.networks import tiny
-from tests.tools.ties import Comparison, Reference, is_near_tie, noise_between, refer
+from bench.ties import Comparison, Reference, is_near_tie, noise_between, refer
 
 NOISE = 1e-4
 CLOSE, FAR = 3e-4, 5e-4  # within and beyond four times the noise
