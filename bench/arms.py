@@ -66,7 +66,7 @@ class Ours:
         engine = self._engine(batch, Exit.GOODPUT)
         arms = {str(drafter): _arm(engine, drafter) for drafter in drafters}
         if self.skip_set is not None:
-            arms["skip, adaptive exit"] = _arm(self._engine(batch, Exit.ADAPTIVE), Drafter.SKIP)
+            arms["skip-adaptive"] = _arm(self._engine(batch, Exit.ADAPTIVE), Drafter.SKIP)
         return arms
 
     def _engine(self, batch: int, leave: Exit) -> Engine:

@@ -1,4 +1,4 @@
-"""Peers that live in transformers: ``generate`` one by one, with lookup, as a padded batch, and its continuous batching.
+"""Peers that live in transformers: ``generate`` one by one, with lookup, as a padded batch; continuous batching.
 
 Each is an arm: work in, texts out, greedy, end-of-sequence tokens left out.
 """
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import ContinuousBatchingConfig, GenerationConfig, PreTrainedModel
 
 from bench.arms import Arm, Written
 from bench.workloads import Work
@@ -40,21 +40,19 @@ def continuous(network: PreTrainedModel, batch: int) -> Arm:
     """``generate_batch``. It swaps the attention of the network it runs, so that it must have one of its own."""
 
     def arm(work: Work) -> Written:
-        settings = _settings(work)
-        settings.max_batch_tokens = 1024
+        settings = GenerationConfig(do_sample=False, **_settings(work))  # type: ignore[no-untyped-call]
         outputs: Any = network.generate_batch(  # type: ignore[operator]  # transformers hides the mixin's signature
-            [list(prompt) for prompt in work.prompts], generation_config=settings
+            [list(prompt) for prompt in work.prompts],
+            generation_config=settings,
+            continuous_batching_config=ContinuousBatchingConfig(max_batch_tokens=max(256, batch)),
         )
-        ordered = sorted(outputs.values(), key=lambda one: int(one.request_id.rpartition("_")[2]))
-        return Written([_text(one.generated_tokens, work) for one in ordered])
+        return Written([_text(one.generated_tokens, work) for one in outputs.values()])
 
     return arm
 
 
-def _settings(work: Work) -> GenerationConfig:
-    return GenerationConfig(
-        max_new_tokens=work.max_tokens, do_sample=False, eos_token_id=sorted(work.eos) or None, pad_token_id=0
-    )
+def _settings(work: Work) -> dict[str, Any]:
+    return {"max_new_tokens": work.max_tokens, "eos_token_id": sorted(work.eos) or None, "pad_token_id": 0}
 
 
 @torch.inference_mode()
@@ -68,7 +66,8 @@ def _generate(
     out = network.generate(  # type: ignore[operator]  # transformers hides the mixin's signature
         torch.tensor(tokens, device=network.device),
         attention_mask=torch.tensor(seen, device=network.device),
-        generation_config=_settings(work),
+        do_sample=False,
+        **_settings(work),
         **settings,
     )
     return [_text(row, work) for row in out[:, longest:].tolist()]

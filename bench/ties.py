@@ -4,20 +4,19 @@ Passes of different shapes round differently, so two correct decoders may part w
 that noise. The noise is measured in the same run, by plain decoding against itself at another shape.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import DynamicCache, PreTrainedModel
 
+from bench.warping import kept
 from engine.noise import gumbel
 from engine.request import Finished, FinishReason, Request, Sampling
 from engine.sample import pick
-from bench.warping import kept
 
 MARGIN = 4.0  # times the noise
-MOST = 5_000  # one near tie in so many tokens is plausible, more are not
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ def is_near_tie(
 
     ``logits`` [vocabulary] are the reference's. True when the rivals are the top two of warped score + G within the
     margin, or when top-k or top-p would keep one of them, or not, with the logits shifted within the margin.
-    ``is_crowded``: the noise is so wide (16 bits) that more than two tokens may lie within it; then any of these will do.
+    ``is_crowded``: the noise is so wide (16 bits) that more than two tokens may lie within it; then any of these do.
     """
     shift = MARGIN * noise / (1.0 if sampling.is_greedy else sampling.temperature)
     sure, possible = _kept_around(logits, sampling, MARGIN * noise, shift)
@@ -108,34 +107,3 @@ def _kept_around(
         sure &= set(kept(logits, Sampling(sampling.temperature, sampling.top_k, float(low))))
         possible &= set(kept(logits, Sampling(sampling.temperature, 0, float(high)))) | sure
     return sure, possible
-
-
-@dataclass(slots=True)
-class Comparison:
-    """Texts held against their references; counts tokens and the near ties at which texts parted."""
-
-    noise: float
-    tokens: int = 0
-    near_ties: set[tuple[str, int]] = field(default_factory=set)
-
-    def take(self, request: Request, reference: Reference, picks: tuple[int, ...]) -> None:
-        """Compare one text up to its first difference.
-
-        Raises: AssertionError when that is no near tie.
-        """
-        pairs = list(zip(reference.picks, picks, strict=False))
-        parting = next((at for at, (wanted, got) in enumerate(pairs) if wanted != got), None)
-        self.tokens += len(pairs) if parting is None else parting + 1
-        if parting is None:
-            assert len(reference.picks) == len(picks), f"{request.id}: {len(picks)} tokens"
-            return
-        logits, position = reference.logits[parting], len(request.prompt) + parting
-        assert is_near_tie(logits, request.sampling, position, pairs[parting], self.noise), (
-            f"{request.id} parts from the reference at token {parting} ({pairs[parting]}) without a near tie;"
-            f" logits {logits[list(pairs[parting])]}, noise {self.noise}"
-        )
-        self.near_ties.add((request.id, parting))
-
-    def check(self) -> None:
-        """Raises AssertionError when near ties are more than chance explains."""
-        assert len(self.near_ties) <= max(1.0, self.tokens / MOST), f"{self.near_ties} in {self.tokens} tokens"
