@@ -1,7 +1,8 @@
 """What drafting can gain at most, given how often drafts are right and what passes cost.
 
 Notation: a = acceptance of a draft whose prefix is right, c = draft step / plain step, v(K) = verify of K drafts and
-the pending token / plain step. A round of K drafts adds (1 - a^(K+1)) / (1 - a) tokens and costs K c + v(K) plain steps.
+the pending token / plain step. A round of K drafts adds (1 - a^(K+1)) / (1 - a) tokens and costs K c + v(K) plain
+steps.
 """
 
 from collections.abc import Callable

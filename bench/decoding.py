@@ -16,7 +16,8 @@ import torch
 from transformers.utils import logging
 
 from bench import parts
-from bench.setting import OPTIONAL, OURS, PEERS
+from bench.compare import OURS
+from bench.setting import OPTIONAL, PEERS
 from bench.shapes import POINTS
 from bench.workloads import NAMES
 

@@ -49,7 +49,7 @@ def operate(
         measured = measure(setting.network, planted.skip_set, batch, 128 + max_tokens)
         best = measured.bound(planted.acceptance)
         found = compare("planted", batch, work, setting.arms(batch, ARMS), judge, setting.costs, rounds)
-        gained = next(line.over_plain for line in found if line.arm == "skip")
+        gained = next(line.decode_over_plain for line in found if line.arm == "skip")
         lines += found
         steps.append(measured)
         bounds.append(best)

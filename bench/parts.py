@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import gettempdir
 
-from bench import compare, latency, operating, roofline, steps
+from bench import claims, compare, latency, operating, roofline, steps
 from bench.arms import requests
 from bench.equality import Judge
 from bench.plots import plot
@@ -35,11 +35,11 @@ def run_compare(arguments: argparse.Namespace) -> None:
             arms = setting.arms(batch, arguments.arms)
             lines += compare.compare(workload, batch, work, arms, judge, setting.costs, arguments.rounds)
             print(compare.table(lines[-len(arms) :]), flush=True)
-    claims = list(compare.claims(lines))
-    results = {"lines": lines, "claims": claims, "costs": setting.costs.to_json(), "skip_set": _bits(setting)}
-    text = compare.table(lines) + "\n\n" + compare.claims_table(claims)
+    held = list(claims.claims(lines))
+    results = {"lines": lines, "claims": held, "costs": setting.costs.to_json(), "skip_set": _bits(setting)}
+    text = compare.table(lines) + "\n\n" + claims.table(held)
     print(save(arguments.name, results, text, MODULE))
-    plot(RESULTS / f"{arguments.name}.png", f"{arguments.model.name}, {device()}", lines)
+    plot(RESULTS / f"{arguments.name}.png", f"{arguments.name}, {device()}", lines)
 
 
 def run_planted(arguments: argparse.Namespace) -> None:

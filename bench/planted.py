@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from bench.decoys import NO_DECOYS, Decoys, level
 from bench.weights import blank, fill, outputs_of, scaled
@@ -91,10 +91,10 @@ def plant(  # noqa: PLR0913  each is a property of the network that a caller may
     return Planted(network, skip_set, scale, sample.acceptance, distinct(sample.texts))
 
 
-def prompts_of(config: LlamaConfig, rows: int, tokens: int, seed: int) -> list[list[int]]:
+def prompts_of(config: PreTrainedConfig, rows: int, tokens: int, seed: int) -> list[list[int]]:
     """Random prompts."""
     dice = torch.Generator().manual_seed(seed)
-    prompts: list[list[int]] = torch.randint(int(config.vocab_size or 0), (rows, tokens), generator=dice).tolist()
+    prompts: list[list[int]] = torch.randint(int(config.vocab_size), (rows, tokens), generator=dice).tolist()
     return prompts
 
 

@@ -35,6 +35,11 @@ def plot(path: Path, title: str, lines: Sequence[Line], bounds: Mapping[int, flo
     pyplot.close(figure)
 
 
+def _colour(number: int) -> str:
+    """Ten of the palette, then black."""
+    return f"C{number}" if number < 10 else "black"
+
+
 def _panel(axes: Any, lines: Sequence[Line], arms: Sequence[str], bounds: Mapping[int, float]) -> None:
     batches = list(dict.fromkeys(line.batch for line in lines))
     width = 0.85 / len(arms)
@@ -43,7 +48,15 @@ def _panel(axes: Any, lines: Sequence[Line], arms: Sequence[str], bounds: Mappin
         places = [batches.index(batch) + (number + 0.5) * width - 0.425 for batch in found]
         middles = [one.median for one in found.values()]
         errors = [[one.median - one.low for one in found.values()], [one.high - one.median for one in found.values()]]
-        axes.bar(places, middles, width, yerr=errors, label=arm, color=f"C{number}", error_kw={"elinewidth": 0.7})
+        axes.bar(
+            places,
+            middles,
+            width,
+            yerr=errors,
+            label=arm,
+            color=_colour(number),
+            error_kw={"elinewidth": 0.7},
+        )
     for place, batch in enumerate(batches):
         if batch in bounds:
             axes.hlines(bounds[batch], place - 0.45, place + 0.45, colors="black", linestyles="dashed")
