@@ -81,7 +81,7 @@ def test_texts_are_the_stock_networks_but_for_near_ties(name: str, dtype: torch.
 
 
 def allowed(control: int, verdict: Verdict) -> int:
-    """Near ties that a batch-shape-only control makes plausible: twice its count and a few, never most texts in fp32."""
+    """Near ties that the control, a change of the batch alone, makes plausible: twice as many and a few."""
     return 2 * control + 2 + verdict.tokens // 5_000
 
 
@@ -103,7 +103,6 @@ def test_drafting_takes_no_memory_but_the_logits_of_its_verifies(drafter: Drafte
     vocabulary, width = here.network.config.vocab_size, max(widest, wide)
     copies = 4  # the logits, their float64 or boolean companions while picking, and activations of the same width
     assert drafting <= plain + copies * ROWS * width * vocabulary * 8
-    assert drafting <= 1.02 * plain + copies * ROWS * width * vocabulary * 8
 
 
 def peak_of(here: Planted, work: Work, drafter: Drafter) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """Judging texts against a reference: equal, near tie, or neither."""
 
+from collections.abc import Sequence
 from functools import cache
 
 import pytest
@@ -46,7 +47,7 @@ def test_a_wrong_token_is_beyond_noise_and_a_near_tie_is_not() -> None:
     assert judge.judge(texts, [texts[0], [*texts[1][:5], second, *texts[1][6:]]]) == Verdict(1, 1, 0, 14)
 
 
-def runner_up(text: list[int]) -> int:
+def runner_up(text: Sequence[int]) -> int:
     """The second best token after the second prompt and ``text``."""
     tokens = torch.tensor([[*WORK.prompts[1], *text]])
     return int(stock()(tokens, use_cache=False).logits[0, -1].topk(2).indices[1])
