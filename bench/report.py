@@ -5,7 +5,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -45,10 +45,13 @@ def device() -> str:
     return f"{name}, {os.cpu_count()} cores"
 
 
-def save(name: str, results: Mapping[str, Any], table: str) -> Path:
-    """Write ``name.json`` and ``name.md`` with the command and the device; returns the JSON's path."""
+def save(name: str, results: Mapping[str, Any], table: str, module: str | None = None) -> Path:
+    """Write ``name.json`` and ``name.md`` with the command and the device; returns the JSON's path.
+
+    ``module`` of the bench was run, if it is not called like the results.
+    """
     about = {
-        "command": " ".join(["python -m", f"bench.{name}", *sys.argv[1:]]),
+        "command": " ".join(["python -m", f"bench.{module or name}", *sys.argv[1:]]),
         "device": device(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
@@ -63,6 +66,6 @@ def save(name: str, results: Mapping[str, Any], table: str) -> Path:
 
 
 def _plain(value: object) -> Any:
-    if isinstance(value, Spread):
+    if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     raise TypeError(f"{type(value).__name__} is not JSON")

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedModel
 
+from bench.ties import Reference, noise_between, picks_of, refer
 from engine.load import Loaded
 from engine.loop import Engine, Options
 from engine.request import Drafter, Request, Sampling
 from engine.skipset import SkipSet
+from tests.tools.comparison import Comparison
 from tests.tools.decoding import run
 from tests.tools.generating import generate
-from tests.tools.ties import Comparison, Reference, noise_between, picks_of, refer
 
 pytestmark = pytest.mark.demo
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from bench.warping import probabilities
 from engine.attention import stock_attention
 from engine.loop import Engine, Options
 from engine.request import Drafter, Request, Sampling
@@ -18,7 +19,6 @@ from engine.skipset import SkipSet
 from tests.tools.chance import fits
 from tests.tools.decoding import run
 from tests.tools.networks import tiny
-from tests.tools.warping import probabilities
 
 VOCABULARY = 5
 PROMPT = (1, 2, 3, 1, 2, 3, 1, 2)  # lookup has something to offer

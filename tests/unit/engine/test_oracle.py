@@ -9,13 +9,13 @@ import torch
 from transformers import LlamaForCausalLM
 from transformers.models.llama import modeling_llama
 
+from bench.warping import kept
 from engine.attention import stock_attention
 from engine.noise import gumbel
 from engine.oracle import decode
 from engine.request import Request, Sampling
 from tests.tools.llama import NumpyLlama
 from tests.tools.networks import VOCABULARY, tiny
-from tests.tools.warping import kept
 
 PROMPT = [7, 60, 7, 0, 33, 21]
 TOKENS = 24

@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 
+from bench.warping import kept
 from engine.noise import gumbel
 from engine.process import Prefix
 from engine.request import Sampling
 from engine.sample import pick, warp
-from tests.tools.warping import kept
 
 MIN_PS = (0.0, 0.0, 1e-6, 0.0513, 0.3011)
 TOP_PS = (1.0, 0.9991, 0.9037, 0.4919, 0.1013, 1e-9)  # no fraction that equal tokens could reach exactly

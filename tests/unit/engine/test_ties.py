@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from bench.ties import Reference, is_near_tie, noise_between, refer
 from engine.noise import gumbel
 from engine.oracle import decode
 from engine.request import Request, Sampling
+from tests.tools.comparison import Comparison
 from tests.tools.networks import tiny
-from tests.tools.ties import Comparison, Reference, is_near_tie, noise_between, refer
 
 NOISE = 1e-4
 CLOSE, FAR = 3e-4, 5e-4  # within and beyond four times the noise
