@@ -6,10 +6,13 @@ ApiError
 ├── InvalidFields           400  fields that break the schema or a rule across fields
 │   └── NotAvailable        400  something designed but not built yet
 ├── UnusableSource          400  a model source that does not exist or cannot be served
+├── UnusableFile            400  a file that is not for this
+├── NotCancellable          400  a batch that has ended
 ├── Unauthorized            401  no key, a wrong one or one that has run out
 ├── Forbidden               403  a key without the scope
 ├── NotFound                404
-│   └── UnknownModel        404  a job for a model nobody registered
+│   ├── UnknownModel        404  a job for a model nobody registered
+│   └── UnknownFile         404  a batch over a file that is not there
 ├── TooSlow                 408  a body that stopped arriving
 ├── NotFinished             409  results of a job that still runs
 ├── TooLarge                413  a body over the limit
@@ -104,6 +107,23 @@ class UnusableSource(ApiError):
         super().__init__(message, (Fault(field, message),))
 
 
+class UnusableFile(ApiError):
+    """A file of another purpose than the one it is used for."""
+
+    status = 400
+    code = "unusable_file"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, (Fault("input_file_id", message),))
+
+
+class NotCancellable(ApiError):
+    """A batch that has ended; 400 as OpenAI answers, not the 409 of jobs."""
+
+    status = 400
+    code = "batch_not_cancellable"
+
+
 class Unauthorized(ApiError):
     """No key, a key nobody issued, or one that expired or was revoked."""
 
@@ -133,6 +153,16 @@ class UnknownModel(NotFound):
     def __init__(self, name: str) -> None:
         message = f"the model {name!r} is not registered"
         super().__init__(message, (Fault("model", message),))
+
+
+class UnknownFile(NotFound):
+    """A batch over a file that was never uploaded, or is gone."""
+
+    code = "file_not_found"
+
+    def __init__(self, name: str) -> None:
+        message = f"no such file: {name}"
+        super().__init__(message, (Fault("input_file_id", message),))
 
 
 class TooSlow(ApiError):

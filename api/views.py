@@ -82,6 +82,7 @@ def model_answer(view: ModelView) -> ModelAnswer:
         num_layers=view.num_layers,
         has_chat_template=view.has_chat_template,
         created_at=view.created_at,
+        created=view.created_at,
     )
 
 

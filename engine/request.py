@@ -5,7 +5,6 @@ from enum import StrEnum
 
 from engine.errors import BadRequest
 
-
 MOST_LOGPROBS = 20  # alternatives a token may be listed with
 
 

@@ -112,6 +112,19 @@ def get_job(session: Session, tenant_id: str, job_id: str) -> JobView:
     return _views(session, [_find(session, tenant_id, job_id)])[0]
 
 
+def get_jobs(session: Session, tenant_id: str, job_ids: Sequence[str]) -> dict[str, JobView]:
+    """Those of the jobs that the tenant has, by id."""
+    query = select(Job).where(Job.id.in_(job_ids), Job.tenant_id == tenant_id)
+    jobs = session.scalars(query, execution_options={"populate_existing": True}).all()
+    return {view.id: view for view in _views(session, jobs)}
+
+
+def is_over(session: Session, job_id: str) -> bool:
+    """Whether the job has ended; one that does not exist has."""
+    status = session.scalar(select(Job.status).where(Job.id == job_id))
+    return status is None or status in TERMINAL_JOB
+
+
 def list_jobs(
     session: Session,
     tenant_id: str,

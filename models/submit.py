@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.orm import Session
 
+from models.driver import cursor_of
 from models.errors import DuplicateCustomId, ModelNotFound, NoItems, QuotaExceeded, UnstorableText
 from models.idempotency import take
 from models.ids import new_id
@@ -140,12 +141,9 @@ def _insert_job(session: Session, job_id: str, new_job: NewJob) -> None:
 
 def _copy_items(session: Session, job_id: str, items: Iterable[NewItem], shard_items: int) -> int:
     """Stream the items in; returns how many there were."""
-    connection = session.connection().connection.driver_connection
-    if not isinstance(connection, psycopg.Connection):
-        raise TypeError(f"COPY needs psycopg, not {type(connection).__name__}")
     index = -1
     try:
-        with connection.cursor() as cursor, cursor.copy(COPY_ITEMS) as copy:
+        with cursor_of(session) as cursor, cursor.copy(COPY_ITEMS) as copy:
             for index, item in enumerate(items):
                 # ASCII escapes leave NUL and surrogates to the server, which tells the line.
                 row = (job_id, index, index // shard_items, item.custom_id, json.dumps(item.input))

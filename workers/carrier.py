@@ -96,7 +96,7 @@ class Carrier:
     def _launch(self, make: Callable[[ClaimedItem], Work]) -> None:
         """Prepare and submit item by item, so that the engine starts with the first."""
         for claimed in self._claim.items:
-            item = Item(claimed.index, claimed.suspect, make(claimed))
+            item = Item.of(self._claim, claimed, make(claimed))
             self._items[item.index] = item
             self._advance(item, item.work.begin)
             if self._outcome is not None:
@@ -119,7 +119,7 @@ class Carrier:
             item.succeed()
 
     def _submit(self, item: Item, one: Pass) -> None:
-        claim, values = self._claim, self._claim.parameters
+        claim, values = self._claim, item.parameters
         stop = values.get("stop") or ()
         request = Request(
             id=f"{claim.job_id}/{claim.number}/{claim.epoch}/{item.index}/{one.number}",
@@ -129,7 +129,7 @@ class Carrier:
                 temperature=values.get("temperature", 0.0),
                 top_k=values.get("top_k", 0),
                 top_p=values.get("top_p", 1.0),
-                seed=derive(values.get("seed", 0), item.index, one.number, 0),
+                seed=derive(values.get("seed", 0), item.place, one.number, 0),
             ),
             stop=(stop,) if isinstance(stop, str) else tuple(stop),
             drafter=Drafter(claim.decoding.get("drafter", Drafter.AUTO)),

@@ -4,9 +4,18 @@ from collections.abc import Sequence
 
 from apiflask import APIBlueprint
 
-from api.routes import health, items, jobs, keys, models, workers
+from api.routes import batches, files, health, items, jobs, keys, models, workers
 
 
 def blueprints() -> Sequence[APIBlueprint]:
     """Everything the application serves."""
-    return (jobs.routes, items.routes, models.routes, workers.routes, keys.routes, health.routes)
+    return (
+        jobs.routes,
+        items.routes,
+        files.routes,
+        batches.routes,
+        models.routes,
+        workers.routes,
+        keys.routes,
+        health.routes,
+    )

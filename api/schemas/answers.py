@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from api.schemas.fields import Answer, Moment
+from api.schemas.fields import Answer, Moment, UnixTime
 from api.schemas.pages import Status
 
 
@@ -104,6 +104,8 @@ class ModelAnswer(Answer):
     num_layers: int
     has_chat_template: bool
     created_at: Moment
+    created: UnixTime = Field(description="as OpenAI's clients read it")
+    owned_by: Literal["skim"] = "skim"
 
 
 class SkipSetAnswer(Answer):

@@ -56,6 +56,7 @@ Stop = Annotated[
     Field(max_length=16),
 ]
 Moment = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
+UnixTime = Annotated[datetime, PlainSerializer(lambda moment: int(moment.timestamp()), return_type=int)]
 ModelName = Annotated[str, Field(pattern=MODEL_NAME, examples=["smollm2-135m-instruct"])]
 Metadata = Annotated[
     dict[Annotated[Text, Field(max_length=64)], Annotated[Text, Field(max_length=512)]], Field(max_length=16)

@@ -2,6 +2,7 @@
 
 from models.tables.base import Base
 from models.tables.catalog import Model, SkipSet
+from models.tables.files import Batch, File, FileChunk
 from models.tables.fleet import Worker
 from models.tables.guards import GUARDS
 from models.tables.tenants import ApiKey, IdempotencyKey, Tenant
@@ -11,6 +12,9 @@ __all__ = [
     "GUARDS",
     "ApiKey",
     "Base",
+    "Batch",
+    "File",
+    "FileChunk",
     "IdempotencyKey",
     "Item",
     "Job",
