@@ -42,6 +42,8 @@ REGISTRY: Final[Mapping[type[RegistryError], tuple[int, str]]] = {
     errors.LeaseLost: (409, "lease_lost"),
 }
 RETRY_S: Final[Mapping[int, int]] = {429: 10, 503: 2}
+# OpenAI's clients repeat 409s and 5xx by themselves unless told that it is no use.
+FINAL: Final = {"x-should-retry": "false"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def install(app: APIFlask) -> None:
 def respond(error: Exception) -> Response:
     """The response of an error; unexpected ones are logged with their trace."""
     problem = describe(error)
-    if problem.status == 500:
+    if problem.status == 500 and not isinstance(error, ApiError):
         log.error("request %s failed", g.get("request_id", ""), exc_info=error)
     body = json.dumps(problem.body(g.get("request_id", "")))
     return Response(body, problem.status, problem.headers, content_type=MEDIA_TYPE)
@@ -108,7 +110,7 @@ def describe(error: Exception) -> Problem:
 
 def _registry_problem(error: RegistryError) -> Problem:
     status, code = next((REGISTRY[kind] for kind in type(error).__mro__ if kind in REGISTRY), (500, "internal_error"))
-    return Problem(status, code, str(error), headers=_retry(status))
+    return Problem(status, code, str(error), headers=_retry(status) | (FINAL if status == 409 else {}))
 
 
 def _is_outage(error: Exception) -> bool:
@@ -131,6 +133,8 @@ def _http_problem(error: HTTPException) -> Problem:
 
 def _headers(error: ApiError) -> dict[str, str]:
     headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
+    if error.is_final:
+        headers |= FINAL
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return headers

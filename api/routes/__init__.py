@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from apiflask import APIBlueprint
 
-from api.routes import batches, files, health, items, jobs, keys, models, workers
+from api.routes import batches, completions, files, health, items, jobs, keys, models, workers
 
 
 def blueprints() -> Sequence[APIBlueprint]:
@@ -14,6 +14,7 @@ def blueprints() -> Sequence[APIBlueprint]:
         items.routes,
         files.routes,
         batches.routes,
+        completions.routes,
         models.routes,
         workers.routes,
         keys.routes,
