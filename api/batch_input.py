@@ -37,6 +37,9 @@ CODES: Final = {
 }
 
 
+SIZES: Final = ("max_tokens", "n", "logprobs")  # that an item's size depends on
+
+
 class BadLine(Exception):
     """A line that cannot be a request."""
 
@@ -70,7 +73,10 @@ class Chunks(io.RawIOBase):
 
 @dataclass(slots=True)
 class Check:
-    """What is known of a batch's lines so far. Good ones are written to `spool`."""
+    """What is known of a batch's lines so far. Good ones are written to `spool`.
+
+    `largest` is what the job's own parameters have to say: whoever reads its items plans by the largest of them.
+    """
 
     database: Database
     endpoint: str
@@ -78,6 +84,7 @@ class Check:
     spool: IO[bytes]
     model: ModelView | None = None
     num_items: int = 0
+    largest: dict[str, int | None] = field(default_factory=lambda: dict.fromkeys(SIZES))
     errors: list[dict[str, Any]] = field(default_factory=list)
     _seen: dict[str, int] = field(default_factory=dict)  # custom id: its line
     _asked: str | None = None  # the model of the first line that names one
@@ -126,15 +133,18 @@ class Check:
             raise BadLine("duplicate_custom_id", message, "custom_id")
         if line.body.stream:
             raise BadLine("stream_not_supported", "a request of a batch cannot be streamed", "body.stream")
-        self._check_model(line)
+        model = self._check_model(line)
         inputs = line.body.inputs()
         if len(inputs) != 1:
             raise BadLine("invalid_request", "one prompt a line; give the others lines of their own", "body.prompt")
-        item = inputs[0] | {"parameters": asking.given(line.body)}
+        applied = asking.parameters(line.body, model)
+        sizes = {name: applied[name] for name in SIZES}
+        self.largest = {name: _larger(size, self.largest[name]) for name, size in sizes.items()}
+        item = inputs[0] | {"parameters": sizes | asking.given(line.body)}
         self.spool.write(json.dumps((line.custom_id, item)).encode() + b"\n")
         self.num_items += 1
 
-    def _check_model(self, line: AnyLine) -> None:
+    def _check_model(self, line: AnyLine) -> ModelView:
         name = line.body.model
         if self._asked is None:
             self._asked, self.model = name, self._find(name)
@@ -147,6 +157,7 @@ class Check:
             asking.check(line.body, self.model, prefix="body.")
         except InvalidFields as error:
             raise BadLine("invalid_request", error.message, error.faults[0].field) from None
+        return self.model
 
     def _find(self, name: str) -> ModelView | None:
         with self.database.session() as session:
@@ -157,6 +168,10 @@ class Check:
 
     def _tell(self, code: str, message: str, line: int | None, param: str | None = None) -> None:
         self.errors.append({"code": code, "line": line, "message": message, "param": param})
+
+
+def _larger(one: int | None, other: int | None) -> int | None:
+    return max((size for size in (one, other) if size is not None), default=None)
 
 
 def _code(name: str | None) -> str:

@@ -2,38 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import codecs
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
+from api.schemas.answers import Logprobs
 from api.schemas.batches import CHAT, LineFault, LineResponse, OutputLine
-from api.schemas.completions import ChatAnswer, ChatChoice, ChatReply, FinishReason, TextAnswer, TextChoice, TokenUsage
+from api.schemas.completed import (
+    ChatAnswer,
+    ChatChoice,
+    ChatReply,
+    FinishReason,
+    TextAnswer,
+    TextChoice,
+    TextLogprobs,
+    TokenUsage,
+)
 from models.jobs import ItemView, JobView
 from models.states import ItemStatus
 
 # What an item that never ran has to say for itself.
-ENDINGS = {
+ENDINGS: Final = {
     ItemStatus.CANCELLED: ("batch_cancelled", "the batch was cancelled before this request was answered"),
     ItemStatus.EXPIRED: ("batch_expired", "the completion window passed before this request was answered"),
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One choice of an item."""
+
+    text: str
+    finish_reason: FinishReason
+    logprobs: Logprobs | None
+
+
 def chat_answer(job: JobView, items: Sequence[ItemView], name: str) -> ChatAnswer:
-    """A chat completion: one choice an item."""
+    """A chat completion: the choices of each item in turn."""
     choices = [
-        ChatChoice(index=index, message=ChatReply(content=item.output or ""), finish_reason=_reason(item))
-        for index, item in enumerate(items)
+        ChatChoice(
+            index=index, message=ChatReply(content=one.text), finish_reason=one.finish_reason, logprobs=one.logprobs
+        )
+        for index, one in enumerate(_said(items))
     ]
     return ChatAnswer(
-        id=f"chatcmpl-{name}", created=job.created_at, model=job.model, choices=choices, usage=_usage(items)
+        id=f"chatcmpl-{name}", created=job.created_at, model=job.model, choices=choices, usage=usage_of(items)
     )
 
 
 def text_answer(job: JobView, items: Sequence[ItemView], name: str) -> TextAnswer:
-    """A completion: one choice an item."""
+    """A completion: the choices of each item in turn."""
     choices = [
-        TextChoice(index=index, text=item.output or "", finish_reason=_reason(item)) for index, item in enumerate(items)
+        TextChoice(
+            index=index,
+            text=one.text,
+            finish_reason=one.finish_reason,
+            logprobs=None if one.logprobs is None else text_logprobs(one.logprobs),
+        )
+        for index, one in enumerate(_said(items))
     ]
-    return TextAnswer(id=f"cmpl-{name}", created=job.created_at, model=job.model, choices=choices, usage=_usage(items))
+    return TextAnswer(
+        id=f"cmpl-{name}", created=job.created_at, model=job.model, choices=choices, usage=usage_of(items)
+    )
 
 
 def output_line(job: JobView, item: ItemView, endpoint: str) -> OutputLine:
@@ -48,20 +79,44 @@ def output_line(job: JobView, item: ItemView, endpoint: str) -> OutputLine:
     return OutputLine(id=f"batch_req_{name}", custom_id=item.custom_id, response=response, error=error)
 
 
+def text_logprobs(logprobs: Logprobs) -> TextLogprobs:
+    """The older form. Where a character spans tokens, it begins with the first of them."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    offsets, end = [], 0
+    for one in logprobs.content:
+        offsets.append(end)
+        end += len(decoder.decode(bytes(one.bytes)))
+    tops = [{top.token: top.logprob for top in one.top_logprobs} for one in logprobs.content]
+    return TextLogprobs(
+        tokens=[one.token for one in logprobs.content],
+        token_logprobs=[one.logprob for one in logprobs.content],
+        top_logprobs=tops if any(tops) else None,
+        text_offset=offsets,
+    )
+
+
+def usage_of(items: Sequence[ItemView]) -> TokenUsage:
+    """Tokens of several items."""
+    prompt, completion = (
+        sum((item.usage or {}).get(name, 0) for item in items) for name in ("prompt_tokens", "completion_tokens")
+    )
+    return TokenUsage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
+
+
+def _said(items: Sequence[ItemView]) -> Iterator[Said]:
+    for item in items:
+        first = {"output": item.output, "finish_reason": item.finish_reason, "logprobs": item.logprobs}
+        for choice in item.choices or [first]:
+            yield Said(
+                text=choice["output"] or "",
+                finish_reason="length" if choice["finish_reason"] == "length" else "stop",
+                logprobs=None if choice["logprobs"] is None else Logprobs.model_validate(choice["logprobs"]),
+            )
+
+
 def _fault(item: ItemView) -> LineFault:
     if item.status in ENDINGS:
         code, message = ENDINGS[item.status]
         return LineFault(code=code, message=message)
     known: dict[str, Any] = item.error or {}
     return LineFault(code=known.get("code", "failed"), message=known.get("message", "the request failed"))
-
-
-def _reason(item: ItemView) -> FinishReason:
-    return "length" if item.finish_reason == "length" else "stop"
-
-
-def _usage(items: Sequence[ItemView]) -> TokenUsage:
-    prompt, completion = (
-        sum((item.usage or {}).get(name, 0) for item in items) for name in ("prompt_tokens", "completion_tokens")
-    )
-    return TokenUsage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)

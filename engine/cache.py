@@ -13,17 +13,19 @@ from transformers import DynamicCache, PreTrainedModel
 
 from engine.attention import stock_attention
 from engine.errors import Unsupported
+from engine.rope import RopeRule, rule_of
 
 
 @dataclass(frozen=True, slots=True)
 class CacheShape:
-    """Sizes of a slot cache, in elements."""
+    """Sizes of a slot cache, in elements, and what decides how its keys are turned."""
 
     layers: int
     kv_heads: int
     head_dim: int
     slots: int
     length: int
+    rope: RopeRule | None = None
 
     @classmethod
     def of(cls, network: PreTrainedModel, slots: int, length: int) -> "CacheShape":
@@ -43,7 +45,7 @@ class CacheShape:
         _, kv_heads, _, head_dim, *of_values = sizes.pop()
         if of_values != [1, kv_heads, 1, head_dim]:
             raise Unsupported(f"{network.config.model_type} keeps values of another size than keys")
-        return cls(len(seen.layers), kv_heads, head_dim, slots, length)
+        return cls(len(seen.layers), kv_heads, head_dim, slots, length, rule_of(network.config))
 
     @property
     def elements_per_slot(self) -> int:
@@ -62,15 +64,28 @@ class SlotCache:
         sizes = (shape.slots + 1, shape.kv_heads, shape.length, shape.head_dim)
         self.keys = [_zeros(sizes, dtype, device) for _ in range(shape.layers)]
         self.values = [_zeros(sizes, dtype, device) for _ in range(shape.layers)]
+        # The rotary frequencies that a slot's keys were turned by; None where all are turned alike.
+        self.rope_sets = None if shape.rope is None else [shape.rope.set_of(0)] * (shape.slots + 1)
 
     @property
     def scratch(self) -> int:
         return self.shape.slots
 
+    def seat(self, slot: int, extent: int) -> None:
+        """Give a slot to a row that will never be longer than ``extent`` tokens."""
+        if self.rope_sets is not None and self.shape.rope is not None:
+            self.rope_sets[slot] = self.shape.rope.set_of(extent)
+
+    def can_share(self, first: int, second: int) -> bool:
+        """Whether the keys of one slot serve a row in the other."""
+        return self.rope_sets is None or self.rope_sets[first] == self.rope_sets[second]
+
     def copy(self, source: int, target: int, columns: int) -> None:
         """Copy the first ``columns`` columns of slot ``source`` to slot ``target``, in every layer."""
         for tensor in (*self.keys, *self.values):
             tensor[target, :, :columns] = tensor[source, :, :columns]
+        if self.rope_sets is not None:
+            self.rope_sets[target] = self.rope_sets[source]
 
     def swap(self, first: int, second: int, columns: int) -> None:
         """Exchange the first ``columns`` columns of two slots."""
@@ -78,6 +93,8 @@ class SlotCache:
             kept = tensor[first, :, :columns].clone()
             tensor[first, :, :columns] = tensor[second, :, :columns]
             tensor[second, :, :columns] = kept
+        if (sets := self.rope_sets) is not None:
+            sets[first], sets[second] = sets[second], sets[first]
 
     def clear(self, slot: int, start: int) -> None:
         """Zero a slot from column ``start`` on, and the scratch slot, after a pass wrote something non-finite there."""

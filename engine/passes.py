@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from transformers import Cache, PreTrainedModel
 
-from engine.attention import CARRIED, NAME
+from engine import rope
+from engine.attention import CARRIED, mask_for
 from engine.cache import SlotCache
 
 
@@ -60,6 +61,9 @@ class Pass(Cache):
             slots.append([self._low + row] * count + [self._cache.scratch] * len(blank))
         packed = torch.tensor([tokens, columns, slots]).to(device, non_blocking=True)
         self.tokens, self.columns, self._slots = packed[0], packed[1], packed[2]  # each [batch, width]
+        sets = self._cache.rope_sets
+        if sets is not None:
+            setattr(self.columns, rope.CARRIED, tuple(sets[self._low : self._low + self.batch]))
 
     @property
     def positions(self) -> torch.Tensor:
@@ -109,12 +113,10 @@ class Pass(Cache):
 
 
 def _inputs(network: PreTrainedModel, run: Pass) -> dict[str, Any]:
-    # Any 4-D mask is taken as it is, so transformers builds none; our attention asks the pass for the true one.
-    is_ours = network.config._attn_implementation == NAME
     return {
         "input_ids": run.tokens,
         "position_ids": run.positions,
-        "attention_mask": run.tokens.new_zeros((1, 1, 1, 1)) if is_ours else run.mask(None, 1),
+        "attention_mask": mask_for(network, run),
         "past_key_values": run,
         "use_cache": True,
     }

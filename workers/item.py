@@ -1,6 +1,6 @@
 """One item of a claimed shard on its way through the engine: what it still waits for, what it cost, how it ended."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -10,12 +10,13 @@ from models.states import ItemStatus, JobKind
 from workers.summary import Prompts, Style, Summary
 from workers.tally import Tally
 from workers.text import Text
-from workers.work import Generation, Limits, Work
+from workers.wishes import Wishes, own_parameters
+from workers.work import Generation, Limits, Output, Pass, Work
 
 
 @dataclass(slots=True)
 class Item:
-    """An item being carried. `waiting` holds the request ids of passes in flight; `result` is set once it ended.
+    """An item being carried. `waiting` holds the passes in flight by request id; `result` is set once it ended.
 
     `place` keys its noise beside the seed: its index in the job, or 0 where it brings a seed of its own, so that one
     request with one seed says the same wherever it is sent.
@@ -24,24 +25,29 @@ class Item:
     index: int
     is_suspect: bool
     work: Work
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    wishes: Wishes
     place: int = 0
-    waiting: set[str] = field(default_factory=set)
+    waiting: dict[str, Pass] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
     was_admitted: bool = False
     result: ItemResult | None = None
 
     @classmethod
-    def of(cls, claim: Claim, claimed: ClaimedItem, work: Work) -> Self:
-        """A claimed item, about to be carried."""
-        place = 0 if "seed" in claimed.input.get("parameters", ()) else claimed.index
-        return cls(claimed.index, claimed.suspect, work, parameters_of(claim, claimed), place)
+    def of(cls, claimed: ClaimedItem, work: Work, wishes: Wishes) -> Self:
+        """A claimed item, about to be carried; `wishes` are the job's, of which its own take precedence."""
+        own = own_parameters(claimed.input)
+        place = 0 if "seed" in own else claimed.index
+        return cls(claimed.index, claimed.suspect, work, wishes.with_own(own), place)
 
     def succeed(self) -> None:
-        """End it with what its work gave."""
-        output = self.work.result
-        if output is not None:
-            self._end(ItemStatus.SUCCEEDED, output=output.text, finish_reason=output.finish_reason.value)
+        """End it with what its work gave: the first choice, and all of them where there are several."""
+        outputs = self.work.result
+        if len(outputs) == 1:
+            self._end(ItemStatus.SUCCEEDED, **_said(outputs[0]))
+        elif outputs:
+            choices = [{"index": index, **_said(output)} for index, output in enumerate(outputs)]
+            first = {name: value for name, value in _said(outputs[0]).items() if name != "logprobs"}
+            self._end(ItemStatus.SUCCEEDED, **first, choices=choices)
 
     def fail(self, code: str, message: str) -> None:
         self._end(ItemStatus.FAILED, error={"code": code, "message": message})
@@ -57,20 +63,22 @@ class Item:
         )
 
 
-def parameters_of(claim: Claim, item: ClaimedItem) -> dict[str, Any]:
-    """How an item is decoded: by what the job says, and what its own input says otherwise."""
-    return {**claim.parameters, **item.input.get("parameters", {})}
+def _said(output: Output) -> dict[str, Any]:
+    """An output as it is stored."""
+    logprobs = None if output.logprobs is None else {"content": output.logprobs}
+    return {"output": output.text, "finish_reason": output.finish_reason.value, "logprobs": logprobs}
 
 
 def workshop(claim: Claim, text: Text, context: int) -> Callable[[ClaimedItem], Work]:
     """What makes the work of each item of a shard; whatever they share is made once, here."""
-
-    def limits_of(parameters: Mapping[str, Any]) -> Limits:
-        return Limits(context=context, max_tokens=int(parameters["max_tokens"]))
-
     if claim.kind is not JobKind.SUMMARIZE:
-        return lambda item: Generation(item.input, text, limits_of(parameters_of(claim, item)))
-    limits = limits_of(claim.parameters)
+        return lambda item: _generation(claim.parameters | own_parameters(item.input), item, text, context)
+    limits = Limits(context=context, max_tokens=int(claim.parameters["max_tokens"]))
     style = Style(claim.options.get("style") or Style.PARAGRAPH)
     prompts = Prompts.of(text, limits, style, claim.options.get("max_words"))
     return lambda item: Summary(item.input["document"], text, limits, prompts)
+
+
+def _generation(parameters: dict[str, Any], item: ClaimedItem, text: Text, context: int) -> Generation:
+    limits = Limits(context=context, max_tokens=int(parameters["max_tokens"]))
+    return Generation(item.input, text, limits, int(parameters.get("n") or 1))

@@ -15,6 +15,7 @@ from engine.family import FAMILIES
 from engine.load import Loaded, load
 from engine.loop import Engine, Options
 from engine.skipset import SkipSet
+from engine.stock import engine_for
 from workers.device.options import parse
 from workers.exits import Exit
 from workers.logs import configure
@@ -40,16 +41,18 @@ def main(arguments: list[str]) -> Exit:
     except EngineError as error:
         sys.stderr.write(f"skim engine: {error}\n")
         return Exit.CONFIG
-    server = Server(engine, _hello(loaded, options), options.socket)
+    server = Server(engine, _hello(loaded, engine, options), options.socket)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
-    log.info("engine ready", device=options.device, rows=options.rows, threads=options.threads)
+    if engine.note:
+        log.warning("engine drafts nothing", reason=engine.note)
+    log.info("engine ready", device=options.device, rows=engine.options.rows, threads=options.threads)
     server.run()
     return Exit.OK
 
 
 def _engine(loaded: Loaded, options: argparse.Namespace) -> Engine:
-    return Engine(
+    return engine_for(
         loaded.network,
         Options(rows=options.rows, length=options.length),
         eos=loaded.eos,
@@ -65,15 +68,15 @@ def _skip_set(loaded: Loaded) -> SkipSet | None:
     return SkipSet.starting(config.num_hidden_layers) if config.model_type in FAMILIES else None
 
 
-def _hello(loaded: Loaded, options: argparse.Namespace) -> Hello:
+def _hello(loaded: Loaded, engine: Engine, options: argparse.Namespace) -> Hello:
     return Hello(
         folder=str(loaded.tokenizer_folder),
-        context_length=options.length,
+        context_length=engine.options.length,
         dtype=str(loaded.network.dtype).removeprefix("torch."),
         device=options.device,
         device_kind=options.device.partition(":")[0],
-        rows=options.rows,
-        vocab_size=loaded.network.config.vocab_size,
+        rows=engine.options.rows,
+        vocab_size=loaded.network.config.get_text_config().vocab_size,
         eos=tuple(sorted(loaded.eos)),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from typing import Final
 
 from flask import Response
@@ -140,20 +141,20 @@ def _start(batch_id: str, body: BatchBody) -> None:
             with database.session() as session:
                 refuse_batch(session, batch_id, check.errors)
             return
-        new = _job(body, check.model)
+        new = _job(body, check.model, check.largest)
         expiry = body.output_expires_after
         with database.session() as session:
             start_batch(session, batch_id, new, check.items(), keep_s=KEEP_S if expiry is None else expiry.seconds)
     services().bell.ring(new.model, new.lane)
 
 
-def _job(body: BatchBody, model: ModelView) -> NewJob:
+def _job(body: BatchBody, model: ModelView, largest: Mapping[str, int | None]) -> NewJob:
     return NewJob(
         tenant_id=principal().tenant_id,
         kind=JobKind.GENERATE,
         model=model.name,
         lane=Lane.BULK,
-        parameters=asking.defaults(model, is_chat=body.endpoint == CHAT),
+        parameters=asking.defaults(model, is_chat=body.endpoint == CHAT) | dict(largest),
         decoding=asking.DECODING,
         metadata=dict(body.metadata or {}),
         deadline_s=seconds(body.completion_window),

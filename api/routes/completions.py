@@ -13,12 +13,13 @@ from api.awaiting import PATIENCE_S, await_end, place
 from api.conditional import dump
 from api.errors import GenerationFailed, Superseded, TimedOut, Unanswerable, UnknownModel
 from api.idempotency import REPLAYED, fingerprint, key_of_request
-from api.schemas.completions import MAX_PROMPTS, AnyBody, ChatAnswer, ChatBody, TextAnswer, TextBody
+from api.schemas.completed import ChatAnswer, TextAnswer
+from api.schemas.completions import AnyBody, ChatBody, TextBody
 from api.services import services
 from api.wire import chat_answer, text_answer
 from models.catalog import ModelView, get_model
 from models.errors import ModelNotFound
-from models.jobs import ItemView, JobView, get_job, list_items
+from models.jobs import ItemView, JobView, get_job, stream_items
 from models.states import ItemStatus, JobKind, Lane
 from models.submit import NewItem, NewJob, Submitted, submit
 
@@ -86,7 +87,7 @@ def _submit(body: AnyBody, model: ModelView) -> Submitted:
         kind=JobKind.GENERATE,
         model=model.name,
         lane=Lane.INTERACTIVE,
-        parameters=asking.defaults(model, is_chat=isinstance(body, ChatBody)) | asking.given(body),
+        parameters=asking.parameters(body, model),
         decoding=asking.DECODING,
         deadline_s=PATIENCE_S,
         idempotency_key=key_of_request(),
@@ -103,7 +104,7 @@ def _read(job_id: str) -> tuple[JobView, Sequence[ItemView]]:
     tenant_id = principal().tenant_id
     with services().database.session() as session:
         job = get_job(session, tenant_id, job_id)
-        items = list_items(session, tenant_id, job_id, limit=MAX_PROMPTS).data
+        items = list(stream_items(session, tenant_id, job_id))
     for item in items:
         _check(item)
     return job, items

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from api.schemas.completions import ChatAnswer, ChatBody, TextAnswer, TextBody
+from api.schemas.completed import ChatAnswer, TextAnswer
+from api.schemas.completions import ChatBody, TextBody
 from api.schemas.fields import CURSOR, Answer, Body, Metadata, UnixTime
 from api.schemas.inputs import MAX_DEADLINE_S, CustomId
 from api.schemas.pages import Page

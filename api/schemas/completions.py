@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from api.schemas.fields import MAX_SEED, Answer, Body, ModelName, Stop, Text, UnixTime
+from api.schemas.fields import MAX_SEED, Body, LogitBias, ModelName, Stop, Text, TokenIds
 
 MAX_PROMPTS = 128
 
@@ -32,7 +32,15 @@ class Completing(Body):
     top_k: int | None = Field(default=None, ge=0, le=10_000_000)
     seed: int | None = Field(default=None, ge=-MAX_SEED - 1, le=MAX_SEED)
     stop: Stop | None = None
-    n: Literal[1] | None = None
+    n: int | None = Field(default=None, ge=1, le=16)
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    logit_bias: LogitBias | None = None
+    # Not OpenAI's; clients send them as `extra_body`.
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    repetition_penalty: float | None = Field(default=None, gt=0, le=10)
+    min_tokens: int | None = Field(default=None, ge=0, le=10_000_000)
+    stop_token_ids: TokenIds | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     # These have no bearing on the text.
@@ -48,6 +56,15 @@ class Completing(Body):
     def length(self) -> int | None:
         """How many tokens were asked for."""
         return self.max_tokens
+
+    @property
+    def num_top(self) -> int | None:
+        """How many of the likeliest tokens are to be listed; None for no log-probabilities at all."""
+        raise NotImplementedError
+
+    def inputs(self) -> list[dict[str, Any]]:
+        """As items take them."""
+        raise NotImplementedError
 
     @model_validator(mode="after")
     def _streams_with_options(self) -> Self:
@@ -93,7 +110,13 @@ class ChatBody(Completing):
     tools: Annotated[list[Nothing], Field(max_length=0)] | None = None
     tool_choice: Literal["none", "auto"] | None = None
     parallel_tool_calls: bool | None = None
-    logprobs: Literal[False] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
+
+    @property
+    def num_top(self) -> int | None:
+        """Asked for in two fields."""
+        return (self.top_logprobs or 0) if self.logprobs else None
 
     @property
     def length(self) -> int | None:
@@ -101,8 +124,14 @@ class ChatBody(Completing):
         return self.max_completion_tokens or self.max_tokens
 
     def inputs(self) -> list[dict[str, Any]]:
-        """As items take them."""
+        """One conversation."""
         return [{"messages": [message.plain() for message in self.messages]}]
+
+    @model_validator(mode="after")
+    def _lists_with_logprobs(self) -> Self:
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("top_logprobs needs logprobs")
+        return self
 
 
 class TextBody(Completing):
@@ -114,71 +143,17 @@ class TextBody(Completing):
     )
     best_of: Literal[1] | None = None
     echo: Literal[False] | None = None
-    logprobs: None = None
+    logprobs: int | None = Field(default=None, ge=0, le=20)
     suffix: None = None
 
+    @property
+    def num_top(self) -> int | None:
+        """Asked for in one field."""
+        return self.logprobs
+
     def inputs(self) -> list[dict[str, Any]]:
-        """As items take them, one a prompt."""
+        """One a prompt."""
         return [{"prompt": text} for text in ([self.prompt] if isinstance(self.prompt, str) else self.prompt)]
 
 
 AnyBody = ChatBody | TextBody
-
-
-FinishReason = Literal["stop", "length"]
-
-
-class TokenUsage(Answer):
-    """What an answer cost."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-
-
-class ChatReply(Answer):
-    """What the model said."""
-
-    role: Literal["assistant"] = "assistant"
-    content: str
-    refusal: None = None
-
-
-class ChatChoice(Answer):
-    """One answer to a conversation."""
-
-    index: int
-    message: ChatReply
-    finish_reason: FinishReason
-    logprobs: None = None
-
-
-class ChatAnswer(Answer):
-    """A chat completion."""
-
-    id: str
-    object: Literal["chat.completion"] = "chat.completion"
-    created: UnixTime
-    model: str
-    choices: list[ChatChoice]
-    usage: TokenUsage
-
-
-class TextChoice(Answer):
-    """One continuation of a prompt."""
-
-    index: int
-    text: str
-    finish_reason: FinishReason
-    logprobs: None = None
-
-
-class TextAnswer(Answer):
-    """A completion."""
-
-    id: str
-    object: Literal["text_completion"] = "text_completion"
-    created: UnixTime
-    model: str
-    choices: list[TextChoice]
-    usage: TokenUsage

@@ -88,7 +88,9 @@ def _model(database: Database, name: str) -> ModelView:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m workers.device", description="Serve one model on one device.")
     parser.add_argument("--model", required=True, help="name of a registered model")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda:0, cuda:1, ...")
+    parser.add_argument(
+        "--device", default="cpu", help="cpu, cuda:0, cuda:1, ...; cuda:0,cuda:1 for a model on several"
+    )
     parser.add_argument("--name", type=_name, help="what the worker is called (default: host and device)")
     parser.add_argument("--rows", type=int, help="sequences decoded at once (default: SKIM_ROWS)")
     parser.add_argument("--threads", type=int, help="threads of the engine (default: cores / engines)")

@@ -44,7 +44,7 @@ class Plan:
             "--source": self.model.source,
             "--revision": self.model.revision or "",
             "--dtype": self.model.dtype,
-            "--device": self.device.name if self.device.index is None else "cuda:0",  # the only one it sees
+            "--device": self.device.inner_name,
             "--rows": str(self.rows),
             "--length": str(self.model.context_length),
             "--threads": str(self.num_threads),

@@ -287,9 +287,18 @@ def test_one_request_says_the_same_wherever_it_stands(client: OpenAI, world: Ser
     rows = world.rows("SELECT input -> 'parameters' AS own FROM items WHERE job_id = :id ORDER BY index", id=job_id)
 
     assert [row.own for row in rows] == [
-        {"max_tokens": 8, "temperature": 0.5, "seed": 2**63 - 1, "stop": ["z"]},
-        {"max_tokens": 8},
+        {"max_tokens": 8, "n": 1, "logprobs": None, "temperature": 0.5, "seed": 2**63 - 1, "stop": ["z"]},
+        {"max_tokens": 8, "n": 1, "logprobs": None},
     ]
+
+
+def test_lines_may_ask_for_choices_of_their_own(client: OpenAI) -> None:
+    made = create(client, text("one", "abc"), text("two", "xyz", n=2, max_tokens=3), endpoint=TEXT)
+
+    one, two = read(client, finish(client, made).output_file_id)
+
+    assert [choice["text"] for choice in one["response"]["body"]["choices"]] == ["abcabcab"]
+    assert [choice["text"] for choice in two["response"]["body"]["choices"]] == ["xyz", "xyz"]
 
 
 def test_a_check_that_was_interrupted_fails(client: OpenAI, world: Service) -> None:

@@ -76,6 +76,40 @@ def test_a_completion_of_several_prompts(client: OpenAI) -> None:
     assert made.usage.to_dict() == {"prompt_tokens": 5, "completion_tokens": 8, "total_tokens": 13}
 
 
+def test_choices_and_log_probabilities_of_a_chat(client: OpenAI) -> None:
+    made = client.chat.completions.create(
+        model=MODEL, messages=HELLO, max_tokens=2, n=2, logprobs=True, top_logprobs=2, logit_bias={"65": 1}
+    )
+
+    assert [choice.index for choice in made.choices] == [0, 1]
+    assert {choice.message.content for choice in made.choices} == {"[u"}
+    logprobs = made.choices[1].logprobs
+    assert logprobs is not None
+    assert logprobs.content is not None
+    assert [(one.token, one.logprob, one.bytes) for one in logprobs.content] == [("[", -0.5, [91]), ("u", -0.5, [117])]
+    assert [(top.token, top.logprob) for top in logprobs.content[0].top_logprobs] == [("[", -0.5), ("Z", -1.5)]
+
+
+def test_choices_and_log_probabilities_of_a_completion(client: OpenAI) -> None:
+    made = client.completions.create(model=MODEL, prompt=["a\u00e9", "xy"], max_tokens=4, n=2, logprobs=1)
+
+    assert [(choice.index, choice.text) for choice in made.choices] == [
+        (0, "a\u00e9a"), (1, "a\u00e9a"), (2, "xyxy"), (3, "xyxy")
+    ]  # fmt: skip
+    logprobs = made.choices[0].logprobs
+    assert logprobs is not None
+    assert logprobs.token_logprobs == [-0.5] * 4
+    assert (logprobs.tokens or [])[0] == "a"
+    assert logprobs.text_offset == [0, 1, 1, 2]
+    assert (logprobs.top_logprobs or [])[0] == {"a": -0.5}
+
+
+def test_a_stop_string_ends_a_text(client: OpenAI) -> None:
+    choice = client.completions.create(model=MODEL, prompt="abcde", stop=["d"]).choices[0]
+
+    assert (choice.text, choice.finish_reason) == ("abc", "stop")
+
+
 def test_an_answer_comes_as_soon_as_it_is_made(client: OpenAI) -> None:
     client.completions.create(model=MODEL, prompt="warm", max_tokens=1)
 
@@ -99,9 +133,15 @@ def test_an_answer_comes_as_soon_as_it_is_made(client: OpenAI) -> None:
         ({"messages": HELLO, "tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
         ({"messages": HELLO, "response_format": {"type": "json_object"}}, "response_format.type"),
         ({"messages": HELLO, "colour": "red"}, "colour"),
+        ({"messages": HELLO, "n": 17}, "n"),
+        ({"messages": HELLO, "top_logprobs": 2}, None),
+        ({"messages": HELLO, "max_tokens": 2000, "logprobs": True, "top_logprobs": 20, "n": 3}, "logprobs"),
+        ({"messages": HELLO, "min_tokens": 300}, "min_tokens"),
     ],
 )
-def test_what_cannot_be_served_is_refused_by_field(client: OpenAI, world: Service, body: Any, param: str) -> None:
+def test_what_cannot_be_served_is_refused_by_field(
+    client: OpenAI, world: Service, body: Any, param: str | None
+) -> None:
     before = count_jobs(world)
 
     with pytest.raises(BadRequestError) as refused:

@@ -4,8 +4,8 @@ from typing import Final
 
 from alembic import op
 
-revision: str = "0003"
-down_revision: str | None = "0001"
+revision: str = "0004"
+down_revision: str | None = "0002"
 branch_labels: str | None = None
 depends_on: str | None = None
 
