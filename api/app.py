@@ -16,7 +16,7 @@ from api.services import Services
 from api.settings import Settings
 from api.watch import Watcher
 from models.database import connect as connect_database
-from workers.queues import Bell
+from workers.queues import Bell, TextReader
 from workers.queues import connect as connect_broker
 
 POOL_SIZE = 8  # connections; requests hold one for milliseconds, so far fewer than threads are enough
@@ -52,4 +52,5 @@ def _services(settings: Settings) -> Services:
         bell=Bell(database, connect_broker(settings.redis_url)),
         watcher=Watcher(database),
         gate=Gate(settings.num_waiters),
+        reader=TextReader(settings.redis_url),
     )

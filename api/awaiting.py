@@ -13,6 +13,7 @@ from api.callers import is_gone
 from api.errors import Busy, ClientGone, TimedOut
 from api.services import services
 from models.cancel import cancel
+from models.database import Database
 from models.errors import Conflict, NotFound
 from models.jobs import is_over
 
@@ -42,14 +43,14 @@ def await_end(job_id: str) -> None:
         if not services().watcher.until(job_id, lambda: _look(job_id), bool, PATIENCE_S + SLACK_S):
             raise _reason()
     except Exception:
-        call_off(principal().tenant_id, job_id)
+        call_off(services().database, principal().tenant_id, job_id)
         raise
 
 
-def call_off(tenant_id: str, job_id: str) -> None:
+def call_off(database: Database, tenant_id: str, job_id: str) -> None:
     """Cancel the job unless it has ended or is gone."""
     try:
-        with services().database.session() as session:
+        with database.session() as session:
             cancel(session, tenant_id, job_id)
     except (Conflict, NotFound):
         return

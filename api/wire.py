@@ -79,10 +79,10 @@ def output_line(job: JobView, item: ItemView, endpoint: str) -> OutputLine:
     return OutputLine(id=f"batch_req_{name}", custom_id=item.custom_id, response=response, error=error)
 
 
-def text_logprobs(logprobs: Logprobs) -> TextLogprobs:
-    """The older form. Where a character spans tokens, it begins with the first of them."""
+def text_logprobs(logprobs: Logprobs, offset: int = 0) -> TextLogprobs:
+    """The older form, of tokens whose text begins at `offset`. A character begins with the first token it spans."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    offsets, end = [], 0
+    offsets, end = [], offset
     for one in logprobs.content:
         offsets.append(end)
         end += len(decoder.decode(bytes(one.bytes)))
@@ -103,10 +103,15 @@ def usage_of(items: Sequence[ItemView]) -> TokenUsage:
     return TokenUsage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
 
 
+def choices_of(item: ItemView) -> Sequence[dict[str, Any]]:
+    """The choices of an item, also of one that has a single one."""
+    first = {"output": item.output, "finish_reason": item.finish_reason, "logprobs": item.logprobs}
+    return item.choices or [first]
+
+
 def _said(items: Sequence[ItemView]) -> Iterator[Said]:
     for item in items:
-        first = {"output": item.output, "finish_reason": item.finish_reason, "logprobs": item.logprobs}
-        for choice in item.choices or [first]:
+        for choice in choices_of(item):
             yield Said(
                 text=choice["output"] or "",
                 finish_reason="length" if choice["finish_reason"] == "length" else "stop",

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from itertools import chain
 
-from flask import Response
+from flask import Response, g, request
 
-from api import asking
+from api import asking, sse
 from api.adapter import blueprint
 from api.auth import auth, principal
 from api.awaiting import PATIENCE_S, await_end, place
 from api.conditional import dump
-from api.errors import GenerationFailed, Superseded, TimedOut, Unanswerable, UnknownModel
+from api.errors import UnknownModel
+from api.failures import failure_of
+from api.following import Following
 from api.idempotency import REPLAYED, fingerprint, key_of_request
 from api.schemas.completed import ChatAnswer, TextAnswer
 from api.schemas.completions import AnyBody, ChatBody, TextBody
 from api.services import services
+from api.streaming import Chunks, events
 from api.wire import chat_answer, text_answer
 from models.catalog import ModelView, get_model
 from models.errors import ModelNotFound
@@ -26,19 +31,6 @@ from models.submit import NewItem, NewJob, Submitted, submit
 routes = blueprint("completions", "Completions")
 
 JOB_ID = "X-Skim-Job-Id"  # the job behind an answer, for those who want its statistics
-# Codes of items that failed for what was asked; any other failure is ours.
-CLIENT_FAULTS = frozenset(
-    {
-        "bad_messages",
-        "bad_request",
-        "context_length_exceeded",
-        "drafter_unavailable",
-        "empty_prompt",
-        "no_chat_template",
-        "token_out_of_range",
-    }
-)
-
 Render = Callable[[JobView, Sequence[ItemView], str], ChatAnswer | TextAnswer]
 RESPONSES = {
     404: "Unknown model",
@@ -72,13 +64,40 @@ def create_completion(json_data: TextBody) -> Response:
 def _complete(body: AnyBody, render: Render) -> Response:
     model = _model(body.model)
     asking.check(body, model)
+    if body.stream:
+        return _stream(body, model)
     with place():
         written = _submit(body, model)
         await_end(written.job_id)
     job, items = _read(written.job_id)
     answer = render(job, items, written.job_id.removeprefix("job_"))
-    headers = {JOB_ID: written.job_id} | ({} if written.created else {REPLAYED: "true"})
-    return Response(dump(answer), headers=headers, content_type="application/json")
+    return Response(dump(answer), headers=_headers(written), content_type="application/json")
+
+
+def _stream(body: AnyBody, model: ModelView) -> Response:
+    """The answer as it comes. Nothing is sent before its first piece, so that an early failure has its own status."""
+    with ExitStack() as held:
+        held.enter_context(place())
+        written = _submit(body, model)
+        following = Following(
+            database=services().database,
+            watcher=services().watcher,
+            reader=services().reader,
+            environ=request.environ,
+            tenant_id=principal().tenant_id,
+            job_id=written.job_id,
+            num_items=len(body.inputs()),
+            num_choices=body.n or 1,
+        )
+        chunks = events(following, Chunks.of(body, written.job_id), g.request_id)
+        response = sse.respond(chain([next(chunks)], chunks), _headers(written))
+        response.call_on_close(chunks.close)
+        response.call_on_close(held.pop_all().close)
+    return response
+
+
+def _headers(written: Submitted) -> dict[str, str]:
+    return {JOB_ID: written.job_id} | ({} if written.created else {REPLAYED: "true"})
 
 
 def _submit(body: AnyBody, model: ModelView) -> Submitted:
@@ -89,6 +108,7 @@ def _submit(body: AnyBody, model: ModelView) -> Submitted:
         lane=Lane.INTERACTIVE,
         parameters=asking.parameters(body, model),
         decoding=asking.DECODING,
+        options={"stream": True} if body.stream else {},
         deadline_s=PATIENCE_S,
         idempotency_key=key_of_request(),
         fingerprint=fingerprint((body.model_dump_json().encode(),)),
@@ -106,19 +126,9 @@ def _read(job_id: str) -> tuple[JobView, Sequence[ItemView]]:
         job = get_job(session, tenant_id, job_id)
         items = list(stream_items(session, tenant_id, job_id))
     for item in items:
-        _check(item)
+        if item.status is not ItemStatus.SUCCEEDED:
+            raise failure_of(item)
     return job, items
-
-
-def _check(item: ItemView) -> None:
-    match item.status:
-        case ItemStatus.FAILED:
-            code, message = ((item.error or {}).get(name, "failed") for name in ("code", "message"))
-            raise Unanswerable(code, message) if code in CLIENT_FAULTS else GenerationFailed(message)
-        case ItemStatus.EXPIRED:
-            raise TimedOut(f"no answer within {PATIENCE_S} s")
-        case ItemStatus.CANCELLED:
-            raise Superseded("the job was cancelled")
 
 
 def _model(name: str) -> ModelView:
