@@ -26,7 +26,12 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 MAX_FAULTS: Final = 20
-OPENAI_TYPES: Final = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
+OPENAI_TYPES: Final = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "insufficient_quota",
+}
 
 REGISTRY: Final[Mapping[type[RegistryError], tuple[int, str]]] = {
     errors.NotFound: (404, "not_found"),
@@ -37,7 +42,7 @@ REGISTRY: Final[Mapping[type[RegistryError], tuple[int, str]]] = {
     errors.NoItems: (400, "no_inputs"),
     errors.DuplicateCustomId: (400, "duplicate_custom_id"),
     errors.UnstorableText: (400, "unstorable_text"),
-    errors.QuotaExceeded: (429, "quota_exceeded"),
+    errors.QuotaExceeded: (429, "insufficient_quota"),
     errors.KeyExpired: (401, "invalid_api_key"),
     errors.LeaseLost: (409, "lease_lost"),
 }

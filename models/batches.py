@@ -15,10 +15,10 @@ from sqlalchemy.orm import Session
 
 from models.cancel import cancel
 from models.errors import BatchEnded, BatchNotFound
-from models.files import KEEP_S
 from models.ids import new_id
 from models.jobs import JobView, get_jobs
 from models.page import Page, page_of
+from models.retention import KEEP_S
 from models.states import JobStatus
 from models.submit import NewItem, NewJob, submit
 from models.tables import Batch, File

@@ -15,7 +15,7 @@ RegistryError
 ├── NoItems               a job without items
 ├── DuplicateCustomId     two items of a job with one custom id
 ├── UnstorableText        text that PostgreSQL cannot hold (NUL, lone surrogates)
-├── QuotaExceeded         more open items than the tenant may have
+├── QuotaExceeded         more unfinished work than the tenant may have
 ├── KeyExpired            an API key past its date
 └── LeaseLost             the shard is somebody else's by now: write nothing more
 
@@ -125,10 +125,10 @@ class UnstorableText(RegistryError):
 
 
 class QuotaExceeded(RegistryError):
-    """The tenant would have more unfinished items than it may."""
+    """The tenant would have more unfinished work than it may; `noun` says of what."""
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"the tenant may have at most {limit} unfinished items")
+    def __init__(self, limit: int, noun: str) -> None:
+        super().__init__(f"the tenant may have at most {limit:,} {noun}")
         self.limit = limit
 
 

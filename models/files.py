@@ -17,11 +17,11 @@ from models.driver import cursor_of
 from models.errors import FileNotFound
 from models.ids import new_id
 from models.page import Page, page_of
+from models.retention import KEEP_S
 from models.tables import File
 from models.tables.files import FilePurpose, Part
 
 CHUNK_BYTES: Final = 256 * 1024
-KEEP_S: Final = 30 * 24 * 3600  # unless the client says otherwise
 
 COPY_CHUNKS: Final = "COPY file_chunks (file_id, number, data) FROM STDIN (FORMAT BINARY)"
 

@@ -52,6 +52,7 @@ class JobView:
     expires_at: datetime | None
     cancel_requested_at: datetime | None
     error: Json | None
+    delete_at: datetime | None
     webhook_url: str | None
     retry_of: str | None
 
@@ -270,6 +271,7 @@ def _view(job: Job, tally: Tally, queue: _Queue) -> JobView:
         expires_at=job.expires_at,
         cancel_requested_at=job.cancel_requested_at,
         error=job.error,
+        delete_at=job.delete_at,
         webhook_url=job.webhook_url,
         retry_of=job.retry_of,
     )

@@ -15,10 +15,12 @@ from models.files import forget_files
 from models.fleet import forget_workers
 from models.idempotency import forget
 from models.notify import notify
+from models.retention import forget_jobs
 from models.ring import waiting_queues
 from models.states import ItemStatus, Lane
 
-FILES: Final = 3  # deleted at a time: each may be 200 MB, and the sweep has more urgent things to do
+# Jobs and files deleted at a time: each may be hundreds of megabytes, and the sweep has more urgent things to do.
+LARGE: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ def sweep(session: Session, *, limit: int = 200) -> Swept:
     expired = _stop(session, OVERDUE, ItemStatus.EXPIRED, limit)
     done = [end_job(session, job_id) for job_id in _locked(session, DONE, limit)]
     forget(session, limit=limit)
-    forget_files(session, limit=FILES)
+    forget_jobs(session, limit=LARGE)
+    forget_files(session, limit=LARGE)
     give_up(session, limit=limit)
     forget_workers(session)
     return Swept(

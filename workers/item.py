@@ -18,8 +18,8 @@ from workers.work import Generation, Limits, Output, Pass, Work
 class Item:
     """An item being carried. `waiting` holds the passes in flight by request id; `result` is set once it ended.
 
-    `place` keys its noise beside the seed: its index in the job, or 0 where it brings a seed of its own, so that one
-    request with one seed says the same wherever it is sent.
+    `place` keys its noise beside the seed: its index in the job (of a retry: in the first one), or 0 where it brings a
+    seed of its own. So one request with one seed says the same wherever and however often it is sent.
     """
 
     index: int
@@ -36,7 +36,7 @@ class Item:
     def of(cls, claimed: ClaimedItem, work: Work, wishes: Wishes) -> Self:
         """A claimed item, about to be carried; `wishes` are the job's, of which its own take precedence."""
         own = own_parameters(claimed.input)
-        place = 0 if "seed" in own else claimed.index
+        place = 0 if "seed" in own else int(claimed.input.get("place", claimed.index))
         return cls(claimed.index, claimed.suspect, work, wishes.with_own(own), place)
 
     def succeed(self) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from apiflask import APIBlueprint
 
-from api.routes import batches, completions, files, health, items, jobs, keys, models, workers
+from api.routes import batches, completions, events, files, health, items, jobs, keys, models, workers
 
 
 def blueprints() -> Sequence[APIBlueprint]:
@@ -12,6 +12,7 @@ def blueprints() -> Sequence[APIBlueprint]:
     return (
         jobs.routes,
         items.routes,
+        events.routes,
         files.routes,
         batches.routes,
         completions.routes,

@@ -33,9 +33,10 @@ from models.batches import (
 )
 from models.catalog import ModelView
 from models.errors import BatchEnded, FileNotFound
-from models.files import KEEP_S, get_file
+from models.files import get_file
 from models.idempotency import take
 from models.ids import new_id
+from models.retention import KEEP_S
 from models.states import JobKind, Lane
 from models.submit import NewJob
 from models.tables.files import FilePurpose

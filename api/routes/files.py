@@ -21,9 +21,10 @@ from api.streams import stream, stream_chunks
 from api.uploads import Upload, read_upload
 from api.views import page_of
 from models.database import Database
-from models.files import KEEP_S, FileView, NewFile, add_file, delete_file, get_file, list_files
+from models.files import FileView, NewFile, add_file, delete_file, get_file, list_files
 from models.idempotency import take
 from models.ids import new_id
+from models.retention import KEEP_S
 from models.tables.files import FilePurpose, Part
 
 routes = blueprint("files", "Files")

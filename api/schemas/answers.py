@@ -70,6 +70,8 @@ class JobAnswer(Answer):
     finished_at: Moment | None
     cancel_requested_at: Moment | None
     expires_at: Moment | None
+    delete_at: Moment | None = Field(description="when it is deleted with its items; known once it has ended")
+    retry_of: str | None = Field(description="the job whose failed items these are")
     metadata: dict[str, str]
     error: dict[str, Any] | None
     links: dict[str, str]

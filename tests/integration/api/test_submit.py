@@ -41,6 +41,7 @@ def test_a_job_is_accepted_while_redis_is_down(caller: Caller) -> None:
     assert set(job) == {
         "id", "object", "kind", "model", "status", "priority", "counts", "queue", "usage", "parameters",
         "options", "decoding", "created_at", "started_at", "finished_at", "cancel_requested_at", "expires_at",
+        "delete_at", "retry_of",
         "metadata", "error", "links",
     }  # fmt: skip
     assert (job["object"], job["status"], job["priority"], job["metadata"]) == ("job", "queued", "bulk", {"team": "x"})
