@@ -1,7 +1,8 @@
-"""The two families whose positions are biases on the attention scores (ALiBi, Press et al., arXiv 2108.12409).
+"""Two families whose positions are biases on the attention scores (ALiBi, Press et al., arXiv 2108.12409).
 
 Both build the biases from a mask of [batch, span], where a pass of ragged rows has one of [batch, 1, width, span]. A
 bias grows with the key's column and a softmax takes no notice of what all keys share, so one table serves all rows.
+(The third such family, MPT, cuts its own to the span.)
 """
 
 import math

@@ -59,6 +59,8 @@ def attend(
     kv_heads = key.shape[1]
     groups = heads // kv_heads
     mask = run.mask(module.__dict__[WINDOW], groups)
+    if mask.device != key.device:
+        mask = mask.to(key.device, non_blocking=True)
     folded = query.reshape(batch, kv_heads, groups * width, dim)
     if softcap is None:
         out = F.scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scaling)

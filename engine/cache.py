@@ -6,6 +6,7 @@ back is moving a row's length, and nothing here is ever cropped.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from engine.rope import RopeRule, rule_of
 
 @dataclass(frozen=True, slots=True)
 class CacheShape:
-    """Sizes of a slot cache, in elements, and what decides how its keys are turned."""
+    """Sizes of a slot cache, in elements, where its layers are, and what decides how its keys are turned."""
 
     layers: int
     kv_heads: int
@@ -26,6 +27,7 @@ class CacheShape:
     slots: int
     length: int
     rope: RopeRule | None = None
+    devices: tuple[torch.device, ...] = ()  # of each layer, where they are not all on one
 
     @classmethod
     def of(cls, network: PreTrainedModel, slots: int, length: int) -> "CacheShape":
@@ -38,14 +40,15 @@ class CacheShape:
         token = torch.zeros((1, 1), dtype=torch.long, device=network.device)
         with torch.inference_mode(), stock_attention(network):
             network(token, attention_mask=torch.ones_like(token), past_key_values=seen, use_cache=True)
-        kept = [(getattr(layer, "keys", None), getattr(layer, "values", None)) for layer in seen.layers]
+        kept: list[Any] = [(getattr(layer, "keys", None), getattr(layer, "values", None)) for layer in seen.layers]
         sizes = {() if k is None or v is None else (*k.shape, *v.shape) for k, v in kept}
         if len(sizes) != 1 or () in sizes or len(seen.layers) != network.config.num_hidden_layers:
             raise Unsupported(f"{network.config.model_type} does not keep keys and values of one size in every layer")
         _, kv_heads, _, head_dim, *of_values = sizes.pop()
         if of_values != [1, kv_heads, 1, head_dim]:
             raise Unsupported(f"{network.config.model_type} keeps values of another size than keys")
-        return cls(len(seen.layers), kv_heads, head_dim, slots, length, rule_of(network.config))
+        devices = tuple(k.device for k, _ in kept)
+        return cls(len(seen.layers), kv_heads, head_dim, slots, length, rule_of(network.config), devices)
 
     @property
     def elements_per_slot(self) -> int:
@@ -62,8 +65,10 @@ class SlotCache:
     def __init__(self, shape: CacheShape, dtype: torch.dtype, device: torch.device) -> None:
         self.shape = shape
         sizes = (shape.slots + 1, shape.kv_heads, shape.length, shape.head_dim)
-        self.keys = [_zeros(sizes, dtype, device) for _ in range(shape.layers)]
-        self.values = [_zeros(sizes, dtype, device) for _ in range(shape.layers)]
+        devices = shape.devices or (device,) * shape.layers
+        self.keys = [_zeros(sizes, dtype, where) for where in devices]
+        self.values = [_zeros(sizes, dtype, where) for where in devices]
+        self.device = device  # of the tokens of a pass
         # The rotary frequencies that a slot's keys were turned by; None where all are turned alike.
         self.rope_sets = None if shape.rope is None else [shape.rope.set_of(0)] * (shape.slots + 1)
 

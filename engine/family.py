@@ -24,6 +24,7 @@ class Mask(StrEnum):
     ADDITIVE = "additive"  # its own eager attention adds a 4-D mask to the scores
 
 
+_POSITIONS = "max_position_embeddings"
 FULL, SLIDING = "full_attention", "sliding_attention"  # the values of `config.layer_types` that are known here
 
 
@@ -34,8 +35,8 @@ class Family:
     ``layers`` is a path from the base model. ``attention`` and ``mlp`` are the modules whose zero output makes the half
     vanish. ``before_attention`` and ``before_mlp`` feed nothing else, so they need not run when their half is skipped.
     ``adds_residual``: the halves take the residual as second argument and return the sum. ``in_tuple``: a layer returns
-    its hidden states in a tuple. ``has_table``: positions are looked up in a table of `max_position_embeddings`
-    entries, beyond which there is nothing.
+    its hidden states in a tuple. ``table``: the setting that says how many positions there are, where they are
+    looked up and end.
     """
 
     layers: str = "layers"
@@ -46,7 +47,7 @@ class Family:
     mask: Mask = Mask.CAUSAL
     adds_residual: bool = False
     in_tuple: bool = False
-    has_table: bool = False
+    table: str | None = None
 
 
 def _sequential(mask: Mask = Mask.CAUSAL, mlp: str = "mlp", norms: str = "input post_attention") -> Family:
@@ -95,12 +96,14 @@ FAMILIES = {
     "gpt_neox": Family(
         attention="attention", before_attention=("input_layernorm",), before_mlp=("post_attention_layernorm",)
     ),
-    "gpt2": Family("h", "attn", before_attention=("ln_1",), before_mlp=("ln_2",), has_table=True),
-    "gptj": Family("h", "attn", mask=Mask.ADDITIVE, in_tuple=True, has_table=True),
+    "gpt2": Family("h", "attn", before_attention=("ln_1",), before_mlp=("ln_2",), table=_POSITIONS),
+    "gptj": Family("h", "attn", mask=Mask.ADDITIVE, in_tuple=True, table=_POSITIONS),
     "falcon": Family("h", "self_attention", mask=Mask.ADDITIVE, in_tuple=True),
     "bloom": Family("h", "self_attention", mask=Mask.ADDITIVE, adds_residual=True, in_tuple=True),
+    # Its attention adds no residual, and is not given one either.
+    "mpt": Family("blocks", "attn", "ffn", mask=Mask.ADDITIVE, adds_residual=True, in_tuple=True, table="max_seq_len"),
     # Its MLP stands in the layer itself: without fc1 and with a zero fc2 nothing is left of it.
-    "opt": Family("decoder.layers", mlp="fc2", before_mlp=("fc1",), has_table=True),
+    "opt": Family("decoder.layers", mlp="fc2", before_mlp=("fc1",), table=_POSITIONS),
 }
 
 
@@ -141,4 +144,5 @@ def windows(network: PreTrainedModel) -> list[int | None]:
 def longest(network: PreTrainedModel, length: int) -> int:
     """The tokens a row may have: ``length``, or as many as the network has positions for."""
     config: Any = network.config
-    return min(length, config.max_position_embeddings) if family_of(network).has_table else length
+    table = family_of(network).table
+    return length if table is None else min(length, getattr(config, table))

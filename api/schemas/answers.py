@@ -173,7 +173,9 @@ class WorkerAnswer(Answer):
     device_kind: str
     dtype: str
     rows: int
-    status: str
+    status: str = Field(description="loading, ready or stopping")
+    drafters: list[str] = Field(description="that jobs may ask it for; known once it is ready")
+    note: str | None = Field(description="why some drafters are missing")
     is_live: bool
     started_at: Moment
     last_seen_at: Moment

@@ -1,7 +1,7 @@
 """The tables, one file an area. `Base.metadata` is the whole schema, triggers included."""
 
 from models.tables.base import Base
-from models.tables.catalog import Model, SkipSet
+from models.tables.catalog import Model, SkipSet, StepCosts
 from models.tables.files import Batch, File, FileChunk
 from models.tables.fleet import Worker
 from models.tables.guards import GUARDS
@@ -21,6 +21,7 @@ __all__ = [
     "Model",
     "Shard",
     "SkipSet",
+    "StepCosts",
     "Tenant",
     "Worker",
 ]

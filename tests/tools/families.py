@@ -58,6 +58,7 @@ _OWN: dict[str, dict[str, Any]] = {
     "olmo3": _BOTH,
     "exaone4": _BOTH,
     "gptj": {"rotary_dim": 4},
+    "mpt": {"d_model": 32, "n_heads": 4, "n_layers": LAYERS, "expansion_ratio": 2, "max_seq_len": 128},
     "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32},
 }
 _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {

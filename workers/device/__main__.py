@@ -14,6 +14,7 @@ from models.catalog import ModelView, get_model
 from models.database import Database, connect
 from models.errors import NotFound
 from models.ids import new_id
+from workers.device.book import CostBook
 from workers.device.folder import socket_folder
 from workers.device.hardware import Device
 from workers.device.plan import ENGINE, Plan
@@ -59,7 +60,9 @@ def main(arguments: Sequence[str], engine: str = ENGINE) -> Exit:
 
 
 def _supervise(plan: Plan, database: Database) -> Exit:
-    presence = Presence(database, plan)
+    book = CostBook(plan)
+    book.lay_out(database)
+    presence = Presence(database, plan, book)
     supervisor = Supervisor(plan, presence)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())

@@ -2,9 +2,11 @@
 
 import ctypes
 import os
+import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from workers.errors import DeviceMissing
 
@@ -21,6 +23,11 @@ class Device:
     @property
     def kind(self) -> str:
         return "cuda" if self.indices else "cpu"
+
+    @property
+    def product(self) -> str:
+        """What it is sold as, as far as the machine says: `NVIDIA H100, NVIDIA H100`."""
+        return ", ".join(map(_cuda_product, self.indices)) if self.indices else _cpu_product()
 
     @property
     def inner_name(self) -> str:
@@ -80,6 +87,23 @@ def count_cuda() -> int:
     if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
         return 0
     return count.value
+
+
+def _cuda_product(index: int) -> str:
+    """The name of a device that the driver shows."""
+    driver, device, name = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0), ctypes.create_string_buffer(256)
+    if driver.cuDeviceGet(ctypes.byref(device), index) or driver.cuDeviceGetName(name, len(name), device):
+        return "unknown"
+    return name.value.decode(errors="replace")
+
+
+def _cpu_product() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not on macOS
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
 
 
 def count_cores() -> int:

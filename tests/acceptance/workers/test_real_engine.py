@@ -68,6 +68,12 @@ def test_texts_survive_a_power_cut(llama: Service, llama_folder: Path) -> None:
 
     assert llama.wait(job_id) == "succeeded"
     assert [item.output for item in llama.items(job_id)] == oracle_texts(llama_folder, asked, 0.9)
+    # The second engine knew what passes cost: had it measured, that would be the later time.
+    (row,) = llama.rows(
+        "SELECT measured_at, started_at FROM step_costs JOIN workers USING (model) WHERE pid = :pid",
+        pid=llama.device.process.pid,
+    )
+    assert row.measured_at < row.started_at
 
 
 def test_choices_are_texts_of_their_own_with_the_logprobs_of_their_tokens(llama: Service, llama_folder: Path) -> None:
@@ -91,7 +97,7 @@ def test_choices_are_texts_of_their_own_with_the_logprobs_of_their_tokens(llama:
 
 
 @pytest.mark.parametrize("parameters", [{"logit_bias": {"99": 5.0}}, {"stop_token_ids": [99]}])
-def test_a_token_the_model_does_not_have_fails_the_item(llama: Service, parameters: dict[str, object]) -> None:
+def test_a_token_the_model_does_not_have_fails_the_item(llama: Service, parameters: dict[str, Any]) -> None:
     job_id = llama.submit(["fine"], max_tokens=4, **parameters)
 
     assert llama.wait(job_id) == "failed"

@@ -141,7 +141,11 @@ def muted(network: PreTrainedModel, skip_set: SkipSet) -> PreTrainedModel:
     twin, family = copy.deepcopy(network), family_of(network)
 
     def mute(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
-        nothing = inputs[1] if family.adds_residual else torch.zeros_like(output[0] if is_tuple(output) else output)
+        nothing = (
+            inputs[1]
+            if family.adds_residual and inputs[1:]
+            else torch.zeros_like(output[0] if is_tuple(output) else output)
+        )
         return (nothing, *output[1:]) if is_tuple(output) else nothing
 
     for half, indices in ((family.attention, skip_set.attention), (family.mlp, skip_set.mlp)):

@@ -1,5 +1,7 @@
 """Networks that look positions up in a table: nothing ever reads past its end."""
 
+from typing import Any
+
 import pytest
 import torch
 from transformers import PreTrainedModel
@@ -14,7 +16,12 @@ from tests.tools.decoding import expected, run
 from tests.tools.families import build
 
 TABLE = 40
-FAMILIES = {"gpt2": {}, "gptj": {"rotary_dim": 4}, "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32}}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "gpt2": {},
+    "gptj": {"rotary_dim": 4},
+    "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32},
+    "mpt": {"d_model": 32, "n_heads": 4, "n_layers": 4, "max_seq_len": TABLE},
+}
 EVERY = pytest.mark.parametrize("kind", FAMILIES)
 
 
