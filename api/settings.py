@@ -30,7 +30,7 @@ class Settings:
     model_roots: tuple[Path, ...] = ()
     max_body_bytes: int = 16 * MEBIBYTE
     max_stream_bytes: int = 200 * MEBIBYTE
-    max_inputs: int = 10_000
+    max_inputs: int = 50_000
     bind: str = "127.0.0.1:8000"
     num_workers: int = 1
     num_threads: int = 32
@@ -50,7 +50,7 @@ class Settings:
             model_roots=_roots(env),
             max_body_bytes=_number(env, "SKIM_MAX_BODY_MB", 16) * MEBIBYTE,
             max_stream_bytes=_number(env, "SKIM_MAX_STREAM_MB", 200) * MEBIBYTE,
-            max_inputs=_number(env, "SKIM_MAX_INPUTS", 10_000),
+            max_inputs=_number(env, "SKIM_MAX_INPUTS", 50_000),
             start_wait_s=float(_number(env, "SKIM_START_WAIT_S", 30)),
             **server_settings(env),
         )

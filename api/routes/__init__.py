@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from apiflask import APIBlueprint
 
-from api.routes import batches, completions, events, files, health, items, jobs, keys, models, workers
+from api.routes import batches, completions, events, files, health, items, jobs, keys, models, webhooks, workers
 
 
 def blueprints() -> Sequence[APIBlueprint]:
@@ -18,6 +18,7 @@ def blueprints() -> Sequence[APIBlueprint]:
         completions.routes,
         models.routes,
         workers.routes,
+        webhooks.routes,
         keys.routes,
         health.routes,
     )

@@ -181,6 +181,13 @@ class WorkerAnswer(Answer):
     last_seen_at: Moment
 
 
+class SecretAnswer(Answer):
+    """What webhooks are signed with: `whsec_` and base64."""
+
+    object: Literal["webhook_secret"] = "webhook_secret"
+    secret: str
+
+
 class KeyAnswer(Answer):
     """An API key; `secret` is shown once, in the answer that made it."""
 

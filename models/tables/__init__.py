@@ -6,6 +6,7 @@ from models.tables.files import Batch, File, FileChunk
 from models.tables.fleet import Worker
 from models.tables.guards import GUARDS
 from models.tables.tenants import ApiKey, IdempotencyKey, Tenant
+from models.tables.webhooks import Delivery, Webhook
 from models.tables.work import Item, Job, Shard
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "ApiKey",
     "Base",
     "Batch",
+    "Delivery",
     "File",
     "FileChunk",
     "IdempotencyKey",
@@ -23,5 +25,6 @@ __all__ = [
     "SkipSet",
     "StepCosts",
     "Tenant",
+    "Webhook",
     "Worker",
 ]

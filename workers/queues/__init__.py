@@ -5,13 +5,15 @@ The API imports nothing else of `workers`.
 
 from workers.queues.bell import Bell
 from workers.queues.broker import connect
-from workers.queues.names import CONTROL, SHARD_TASK, SWEEP_TASK, queue_of
+from workers.queues.names import CONTROL, DELIVER_TASK, SHARD_TASK, SWEEP_TASK, WEBHOOKS, queue_of
 from workers.queues.told import Piece, TextReader, TextWriter, Untold
 
 __all__ = [
     "CONTROL",
+    "DELIVER_TASK",
     "SHARD_TASK",
     "SWEEP_TASK",
+    "WEBHOOKS",
     "Bell",
     "Piece",
     "TextReader",

@@ -42,6 +42,7 @@ def world(
         open_service(url, redis_url, tmp_path_factory.mktemp("home"), source) as service,
     ):
         service.rows("UPDATE models SET has_chat_template = TRUE RETURNING id")
+        service.env["SKIM_PRIVATE_WEBHOOKS"] = "yes"  # the receivers of these tests are on this machine
         service.start_control()
         service.start_device()
         yield service

@@ -18,6 +18,7 @@ ROUTES = [
     ("POST", "/v1/jobs/x/cancel"), ("GET", "/v1/jobs/x/items"), ("GET", "/v1/jobs/x/results"),
     ("POST", "/v1/models"), ("GET", "/v1/models"), ("GET", "/v1/models/x"), ("GET", "/v1/models/x/skip-sets"),
     ("POST", "/v1/jobs/x/retry"), ("GET", "/v1/jobs/x/events"),
+    ("GET", "/v1/webhooks/secret"), ("POST", "/v1/webhooks/secret"),
     ("POST", "/v1/files"), ("GET", "/v1/files"), ("GET", "/v1/files/x"), ("GET", "/v1/files/x/content"),
     ("DELETE", "/v1/files/x"), ("POST", "/v1/batches"), ("GET", "/v1/batches"), ("GET", "/v1/batches/x"),
     ("POST", "/v1/batches/x/cancel"), ("POST", "/v1/chat/completions"), ("POST", "/v1/completions"),

@@ -119,7 +119,11 @@ def test_items_keep_their_inputs(caller: Caller, database: Database) -> None:
             400,
             "parameters.logprobs",
         ),
-        ({"webhook_url": "https://example.org"}, 400, "webhook_url"),
+        ({"webhook_url": "ftp://example.org"}, 400, "webhook_url"),
+        ({"webhook_url": "https://"}, 400, "webhook_url"),
+        ({"webhook_url": "https://user:word@example.org"}, 400, "webhook_url"),
+        ({"webhook_url": "https://example.org:port/"}, 400, "webhook_url"),
+        ({"webhook_url": "https://exa\nmple.org/"}, 400, "webhook_url"),
         ({"parameters": {"max_tokens": CONTEXT}}, 400, "parameters.max_tokens"),
         ({"parameters": {"temperature": -1}}, 400, "parameters.temperature"),
         ({"inputs": []}, 400, "inputs"),
@@ -206,7 +210,7 @@ def test_a_bad_line_is_named_and_nothing_is_accepted(
     assert num_jobs(database) == 0
 
 
-def test_ten_thousand_inputs_are_the_limit(caller: Caller) -> None:
+def test_a_long_job_is_taken_whole(caller: Caller) -> None:
     body = lines(HEAD, *[{"prompt": "a"}] * 10_000)
 
     assert caller.send("POST", "/v1/jobs", data=body, headers=NDJSON).json["counts"]["total"] == 10_000
