@@ -7,7 +7,7 @@ from importlib.metadata import version
 from apiflask import APIFlask
 from flask.json.provider import DefaultJSONProvider
 
-from api import documentation, hooks, problems
+from api import documentation, hooks, limits, problems
 from api.extension import EXTENSION
 from api.gate import Gate
 from api.ids import IdConverter
@@ -32,6 +32,7 @@ def create_app(settings: Settings) -> APIFlask:
         app.json.sort_keys = False
     app.extensions[EXTENSION] = _services(settings)
     hooks.install(app)
+    limits.install(app, settings)
     problems.install(app)
     documentation.install(app)
     for blueprint in blueprints():

@@ -30,7 +30,6 @@ OPENAI_TYPES: Final = {
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
-    429: "insufficient_quota",
 }
 
 REGISTRY: Final[Mapping[type[RegistryError], tuple[int, str]]] = {
@@ -46,6 +45,8 @@ REGISTRY: Final[Mapping[type[RegistryError], tuple[int, str]]] = {
     errors.KeyExpired: (401, "invalid_api_key"),
     errors.LeaseLost: (409, "lease_lost"),
 }
+OPENAI_WORDS: Final = {"insufficient_quota": "insufficient_quota", "rate_limit_exceeded": "rate_limit_error"}
+
 RETRY_S: Final[Mapping[int, int]] = {429: 10, 503: 2}
 # OpenAI's clients repeat 409s and 5xx by themselves unless told that it is no use.
 FINAL: Final = {"x-should-retry": "false"}
@@ -73,7 +74,7 @@ class Problem:
             **({"errors": fields} if fields else {}),
             "error": {
                 "message": self.message,
-                "type": _openai_type(self.status),
+                "type": OPENAI_WORDS.get(self.code) or _openai_type(self.status),
                 "param": self.faults[0].field if self.faults else None,
                 "code": self.code,
             },
@@ -154,6 +155,8 @@ def _fault(fault: Fault) -> dict[str, str | int]:
 
 def _code(status: int) -> str:
     """A stable word for a status nobody gave a finer one."""
+    if status == 429:
+        return "rate_limit_exceeded"  # a quota is the registry's, and finer
     return HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_")
 
 
