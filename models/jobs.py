@@ -18,6 +18,7 @@ from models.tally import Counts, DecodingStats, Tally, Usage, count
 Json = dict[str, Any]
 
 STREAM_ROWS: Final = 200  # items read at a time
+MAX_CHOICES: Final = 1000  # on a page
 MAX_LOGPROBS: Final = 100_000  # that an item may have, and a page of several items
 MAX_AHEAD: Final = 1000  # shards counted of each tenant; a longer queue is told as this long
 
@@ -210,7 +211,7 @@ def _most(parameters: Json, rows: int) -> int:
     num_choices = parameters.get("n") or 1
     asked = parameters.get("logprobs")
     num_logprobs = 0 if asked is None else num_logprobs_of(parameters["max_tokens"], num_choices, asked)
-    return max(1, min(rows // num_choices, MAX_LOGPROBS // num_logprobs if num_logprobs else rows))
+    return max(1, min(rows, MAX_CHOICES // num_choices, MAX_LOGPROBS // num_logprobs if num_logprobs else rows))
 
 
 def _all_items(session: Session, job_id: str, most: int) -> Iterator[ItemView]:

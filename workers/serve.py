@@ -15,7 +15,7 @@ import torch
 from engine.cache import CacheShape
 from engine.costs import StepCosts
 from engine.errors import BadRequest, EngineError, Unsupported
-from engine.family import FAMILIES
+from engine.family import FAMILIES, longest
 from engine.load import Loaded, load
 from engine.loop import Engine, Options
 from engine.memory import free_memory
@@ -90,7 +90,7 @@ def _rows(loaded: Loaded, options: argparse.Namespace) -> int:
     network = loaded.network
     free = free_memory(network)
     try:
-        shape = CacheShape.of(network, options.rows, options.length)
+        shape = CacheShape.of(network, options.rows, longest(network, options.length))
     except Unsupported:  # it keeps no slots, and decodes one row at a time
         return int(options.rows)
     if free is None:

@@ -6,6 +6,7 @@ A token may be a part of a character, so its text alone says less than its bytes
 import json
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -23,7 +24,12 @@ class Spelling:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._literal = {number: token.content for number, token in tokenizer.get_added_tokens_decoder().items()}
-        self._bytes = _byte_letters() if '"ByteLevel"' in json.dumps(_decoder(tokenizer)) else None
+
+    @cached_property
+    def _bytes(self) -> dict[str, int] | None:
+        """How the tokenizer writes bytes; None for one that is not byte-level. It is long, so read when asked for."""
+        decoder = json.loads(self._tokenizer.to_str())["decoder"]
+        return _byte_letters() if '"ByteLevel"' in json.dumps(decoder) else None
 
     def bytes_of(self, token: int) -> bytes:
         """What a token stands for; nothing for one that the tokenizer does not know (networks may have more)."""
@@ -54,10 +60,6 @@ class Spelling:
             "logprob": round(logprob, _DIGITS) + 0.0,
             "bytes": list(spelled),
         }
-
-
-def _decoder(tokenizer: Tokenizer) -> Any:
-    return json.loads(tokenizer.to_str())["decoder"]
 
 
 def _byte_letters() -> dict[str, int]:

@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from models.catalog import NewModel, add_model
 from tests.acceptance.workers.service import MODEL, Service, until
 from workers.device.hardware import count_cuda
 
@@ -39,6 +41,18 @@ def test_weights_that_cannot_be_loaded_end_the_worker(service: Service) -> None:
 
     assert done.returncode == 78
     assert "cannot load" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_context_that_no_memory_holds_is_named(service: Service, llama_folder: Path) -> None:
+    large = NewModel("large", str(llama_folder), None, "float64", 2 * 10**9, "Any", 3, has_chat_template=False)
+    with service.database.session() as session:
+        add_model(session, large)
+
+    done = run(service, "--model", "large", "--device", "cpu", "--threads", "1")
+
+    assert done.returncode == 78
+    assert "no row fits the memory" in done.stderr
     assert "Traceback" not in done.stderr
 
 

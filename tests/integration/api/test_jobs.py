@@ -113,6 +113,8 @@ def test_items_while_the_job_runs(caller: Caller, database: Database) -> None:
         "status": "succeeded",
         "output": "text 0",
         "finish_reason": "stop",
+        "choices": None,
+        "logprobs": None,
         "usage": {"prompt_tokens": 3, "completion_tokens": 2},
         "decoding": {"drafter": "plain", "verifies": 2, "drafted": 0, "accepted": 0},
         "attempts": 1,
