@@ -7,7 +7,7 @@ from importlib.metadata import version
 from apiflask import APIFlask
 from flask.json.provider import DefaultJSONProvider
 
-from api import documentation, hooks, problems
+from api import documentation, hooks, limits, problems
 from api.extension import EXTENSION
 from api.gate import Gate
 from api.ids import IdConverter
@@ -16,7 +16,7 @@ from api.services import Services
 from api.settings import Settings
 from api.watch import Watcher
 from models.database import connect as connect_database
-from workers.queues import Bell
+from workers.queues import Bell, TextReader
 from workers.queues import connect as connect_broker
 
 POOL_SIZE = 8  # connections; requests hold one for milliseconds, so far fewer than threads are enough
@@ -32,6 +32,7 @@ def create_app(settings: Settings) -> APIFlask:
         app.json.sort_keys = False
     app.extensions[EXTENSION] = _services(settings)
     hooks.install(app)
+    limits.install(app, settings)
     problems.install(app)
     documentation.install(app)
     for blueprint in blueprints():
@@ -52,4 +53,5 @@ def _services(settings: Settings) -> Services:
         bell=Bell(database, connect_broker(settings.redis_url)),
         watcher=Watcher(database),
         gate=Gate(settings.num_waiters),
+        reader=TextReader(settings.redis_url),
     )

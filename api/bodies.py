@@ -16,6 +16,8 @@ from api.errors import Malformed, TooLarge, TooSlow, WrongMediaType
 from api.services import services
 
 JSON: Final = "application/json"
+FORM: Final = "multipart/form-data"
+FORM_BYTES: Final = 64 * 1024  # what a form may have beside the file in it
 JSON_LINES: Final = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 BUFFER_BYTES: Final = 256 * 1024
@@ -84,20 +86,29 @@ def is_json_lines() -> bool:
     return request.mimetype in JSON_LINES
 
 
+def is_json() -> bool:
+    """Whether the body says that it is JSON."""
+    return request.mimetype == JSON
+
+
 def read_json() -> bytes:
     """The whole body of a JSON request; raises WrongMediaType and what `BodyStream` does."""
-    if request.mimetype != JSON:
+    if not is_json():
         raise WrongMediaType(f"send {JSON}, not {request.mimetype or 'a body without a content type'}")
-    return _stream().read()
+    return body_stream().read()
 
 
 def read_lines() -> Iterator[tuple[int, bytes]]:
-    """The lines of a JSON Lines body with their numbers from 1; blank lines at the very end do not count.
+    """The lines of a JSON Lines body; raises as `numbered` and `BodyStream` do."""
+    return numbered(body_stream())
+
+
+def numbered(stream: io.BufferedReader) -> Iterator[tuple[int, bytes]]:
+    """Lines with their numbers from 1; blank lines at the very end do not count.
 
     Raises:
-        Malformed: a blank line in the middle, or one over the limit; and what `BodyStream` raises.
+        Malformed: a blank line in the middle, or one over the limit.
     """
-    stream = _stream()
     blank = None
     for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE_BYTES + 1), b""), start=1):
         if len(line) > MAX_LINE_BYTES:
@@ -112,18 +123,21 @@ def read_lines() -> Iterator[tuple[int, bytes]]:
 
 def too_large(limit: int) -> TooLarge:
     """The refusal, with the limit that applies to this request."""
-    hint = "" if is_json_lines() else "; send many inputs as application/x-ndjson"
+    hint = "; send many inputs as application/x-ndjson" if is_json() else ""
     return TooLarge(f"the body is over the limit of {limit // 2**20} MiB{hint}")
 
 
-def _limit() -> int:
-    settings = services().settings
-    return settings.max_stream_bytes if is_json_lines() else settings.max_body_bytes
-
-
-def _stream() -> io.BufferedReader:
+def body_stream() -> io.BufferedReader:
+    """The body as it arrives, within the limit of its media type."""
     length = request.content_length
     # Without a length only a server that marks the end of the body (chunked) can be read to the end.
     if length is None and not request.environ.get("wsgi.input_terminated"):
         length = 0
     return io.BufferedReader(BodyStream(request.environ["wsgi.input"], length, _limit()), BUFFER_BYTES)
+
+
+def _limit() -> int:
+    settings = services().settings
+    if request.mimetype == FORM:
+        return settings.max_stream_bytes + FORM_BYTES
+    return settings.max_stream_bytes if is_json_lines() else settings.max_body_bytes

@@ -73,6 +73,29 @@ JOB_BODY: Final[dict[str, Any]] = {
     },
 }
 
+FILE_BODY: Final[dict[str, Any]] = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file", "purpose"],
+                "properties": {
+                    "file": {"type": "string", "format": "binary"},
+                    "purpose": {"type": "string", "enum": ["batch", "user_data"]},
+                    "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
+                    "expires_after[seconds]": {"type": "integer", "minimum": 3600, "maximum": 2592000},
+                },
+            }
+        }
+    },
+}
+
+FILE_CONTENT: Final[dict[int | str, dict[str, str | dict[str, dict[str, Any]]]]] = {
+    200: {"description": "The file", "content": {"application/octet-stream": {"schema": {"type": "string"}}}},
+    503: {"description": "Too many streams", "content": PROBLEM_CONTENT},
+}
+
 
 def install(app: APIFlask) -> None:
     """Serve the user interface's files from the wheel, and complete the document."""

@@ -6,16 +6,24 @@ ApiError
 ├── InvalidFields           400  fields that break the schema or a rule across fields
 │   └── NotAvailable        400  something designed but not built yet
 ├── UnusableSource          400  a model source that does not exist or cannot be served
+├── UnusableFile            400  a file that is not for this
+├── NotCancellable          400  a batch that has ended
+├── Unanswerable            400  a prompt that can never be answered, found out by the worker
 ├── Unauthorized            401  no key, a wrong one or one that has run out
 ├── Forbidden               403  a key without the scope
 ├── NotFound                404
-│   └── UnknownModel        404  a job for a model nobody registered
+│   ├── UnknownModel        404  a job for a model nobody registered
+│   └── UnknownFile         404  a batch over a file that is not there
 ├── TooSlow                 408  a body that stopped arriving
+├── ClientGone              408  a client that hung up while it waited
 ├── NotFinished             409  results of a job that still runs
+├── Superseded              409  somebody cancelled the job that a request waited for
 ├── TooLarge                413  a body over the limit
 ├── WrongMediaType          415  a body that is neither JSON nor JSON Lines
+├── GenerationFailed        500  an answer that could not be made, for a fault of ours
 ├── SourceUnreachable       502  a hub that does not answer
-└── Busy                    503  no room or no database just now
+├── Busy                    503  no room or no database just now
+└── TimedOut                504  an answer that did not come in time
 """
 
 from __future__ import annotations
@@ -42,7 +50,8 @@ class ApiError(Exception):
     """Base: a status, a stable code for programs, and what is wrong field by field."""
 
     status: ClassVar[int] = 500
-    code: ClassVar[str] = "internal_error"
+    code: str = "internal_error"
+    is_final: ClassVar[bool] = False  # asking again changes nothing, though the status suggests it might
 
     def __init__(self, message: str, faults: Sequence[Fault] = (), retry_after_s: int | None = None) -> None:
         super().__init__(message)
@@ -104,6 +113,34 @@ class UnusableSource(ApiError):
         super().__init__(message, (Fault(field, message),))
 
 
+class UnusableFile(ApiError):
+    """A file of another purpose than the one it is used for."""
+
+    status = 400
+    code = "unusable_file"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, (Fault("input_file_id", message),))
+
+
+class NotCancellable(ApiError):
+    """A batch that has ended; 400 as OpenAI answers, not the 409 of jobs."""
+
+    status = 400
+    code = "batch_not_cancellable"
+
+
+class Unanswerable(ApiError):
+    """A prompt that can never be answered; the code is the item's."""
+
+    status = 400
+    code = "unanswerable"
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class Unauthorized(ApiError):
     """No key, a key nobody issued, or one that expired or was revoked."""
 
@@ -135,6 +172,16 @@ class UnknownModel(NotFound):
         super().__init__(message, (Fault("model", message),))
 
 
+class UnknownFile(NotFound):
+    """A batch over a file that was never uploaded, or is gone."""
+
+    code = "file_not_found"
+
+    def __init__(self, name: str) -> None:
+        message = f"no such file: {name}"
+        super().__init__(message, (Fault("input_file_id", message),))
+
+
 class TooSlow(ApiError):
     """The client stopped sending its body."""
 
@@ -142,11 +189,26 @@ class TooSlow(ApiError):
     code = "request_timeout"
 
 
+class ClientGone(ApiError):
+    """The client hung up while it waited; nobody reads this."""
+
+    status = 408
+    code = "client_gone"
+
+
 class NotFinished(ApiError):
     """The whole results of a job exist once it has finished."""
 
     status = 409
     code = "job_not_finished"
+
+
+class Superseded(ApiError):
+    """The job that a request waited for was cancelled by somebody else."""
+
+    status = 409
+    code = "cancelled"
+    is_final = True
 
 
 class TooLarge(ApiError):
@@ -163,6 +225,14 @@ class WrongMediaType(ApiError):
     code = "unsupported_media_type"
 
 
+class GenerationFailed(ApiError):
+    """The answer could not be made. Final: a prompt that kills engines must not be sent again and again."""
+
+    status = 500
+    code = "generation_failed"
+    is_final = True
+
+
 class SourceUnreachable(ApiError):
     """The hub does not answer, so nobody can say whether the source is good."""
 
@@ -175,3 +245,11 @@ class Busy(ApiError):
 
     status = 503
     code = "unavailable"
+
+
+class TimedOut(ApiError):
+    """The answer did not come in time; the work on it was stopped."""
+
+    status = 504
+    code = "deadline_exceeded"
+    is_final = True

@@ -26,7 +26,11 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 MAX_FAULTS: Final = 20
-OPENAI_TYPES: Final = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
+OPENAI_TYPES: Final = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+}
 
 REGISTRY: Final[Mapping[type[RegistryError], tuple[int, str]]] = {
     errors.NotFound: (404, "not_found"),
@@ -37,11 +41,15 @@ REGISTRY: Final[Mapping[type[RegistryError], tuple[int, str]]] = {
     errors.NoItems: (400, "no_inputs"),
     errors.DuplicateCustomId: (400, "duplicate_custom_id"),
     errors.UnstorableText: (400, "unstorable_text"),
-    errors.QuotaExceeded: (429, "quota_exceeded"),
+    errors.QuotaExceeded: (429, "insufficient_quota"),
     errors.KeyExpired: (401, "invalid_api_key"),
     errors.LeaseLost: (409, "lease_lost"),
 }
+OPENAI_WORDS: Final = {"insufficient_quota": "insufficient_quota", "rate_limit_exceeded": "rate_limit_error"}
+
 RETRY_S: Final[Mapping[int, int]] = {429: 10, 503: 2}
+# OpenAI's clients repeat 409s and 5xx by themselves unless told that it is no use.
+FINAL: Final = {"x-should-retry": "false"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +74,7 @@ class Problem:
             **({"errors": fields} if fields else {}),
             "error": {
                 "message": self.message,
-                "type": _openai_type(self.status),
+                "type": OPENAI_WORDS.get(self.code) or _openai_type(self.status),
                 "param": self.faults[0].field if self.faults else None,
                 "code": self.code,
             },
@@ -83,7 +91,7 @@ def install(app: APIFlask) -> None:
 def respond(error: Exception) -> Response:
     """The response of an error; unexpected ones are logged with their trace."""
     problem = describe(error)
-    if problem.status == 500:
+    if problem.status == 500 and not isinstance(error, ApiError):
         log.error("request %s failed", g.get("request_id", ""), exc_info=error)
     body = json.dumps(problem.body(g.get("request_id", "")))
     return Response(body, problem.status, problem.headers, content_type=MEDIA_TYPE)
@@ -108,7 +116,7 @@ def describe(error: Exception) -> Problem:
 
 def _registry_problem(error: RegistryError) -> Problem:
     status, code = next((REGISTRY[kind] for kind in type(error).__mro__ if kind in REGISTRY), (500, "internal_error"))
-    return Problem(status, code, str(error), headers=_retry(status))
+    return Problem(status, code, str(error), headers=_retry(status) | (FINAL if status == 409 else {}))
 
 
 def _is_outage(error: Exception) -> bool:
@@ -131,6 +139,8 @@ def _http_problem(error: HTTPException) -> Problem:
 
 def _headers(error: ApiError) -> dict[str, str]:
     headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
+    if error.is_final:
+        headers |= FINAL
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return headers
@@ -145,6 +155,8 @@ def _fault(fault: Fault) -> dict[str, str | int]:
 
 def _code(status: int) -> str:
     """A stable word for a status nobody gave a finer one."""
+    if status == 429:
+        return "rate_limit_exceeded"  # a quota is the registry's, and finer
     return HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_")
 
 

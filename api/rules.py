@@ -5,8 +5,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from typing import Any, Final
+from urllib.parse import urlsplit
 
-from api.errors import Fault, InvalidFields, NotAvailable
+from api.errors import Fault, InvalidFields
 from api.schemas.inputs import AnyHead, AnyInput, GenerateInput, SummarizeHead
 from models.catalog import ModelView
 from models.jobs import MAX_LOGPROBS, num_logprobs_of
@@ -19,7 +20,7 @@ TOKENS_PER_WORD: Final = 2  # generous: English prose needs about 1.4, other scr
 def check_head(head: AnyHead, model: ModelView) -> None:
     """Raise InvalidFields or NotAvailable for a job that this model or version cannot run."""
     if head.webhook_url is not None:
-        raise NotAvailable((Fault("webhook_url", "webhooks are not available yet"),))
+        _check_webhook(head.webhook_url)
     field = "parameters.max_tokens"
     if isinstance(head, SummarizeHead) and head.parameters.max_tokens is None:
         field = "max_words"
@@ -31,6 +32,17 @@ def check_head(head: AnyHead, model: ModelView) -> None:
     faults = list(_contradictions(head, num_tokens))
     if faults:
         raise InvalidFields(faults)
+
+
+def _check_webhook(url: str) -> None:
+    """Where the name leads is looked at when something is sent there."""
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and url.isprintable()
+    except ValueError:  # a port or an IPv6 address that is none
+        is_good = False
+    if not is_good or parts.username is not None or " " in url:
+        raise InvalidFields.of("webhook_url", "must be an http or https address without a user")
 
 
 def _contradictions(head: AnyHead, num_tokens: int) -> Iterator[Fault]:

@@ -11,7 +11,7 @@ from api.gate import Gate
 from api.settings import Settings
 from api.watch import Watcher
 from models.database import Database
-from workers.queues import Bell
+from workers.queues import Bell, TextReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Services:
     bell: Bell
     watcher: Watcher
     gate: Gate
+    reader: TextReader
 
 
 def services() -> Services:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TypedDict
 from api.errors import BadSetting
 
 MEBIBYTE = 1024 * 1024
+RATE = re.compile(r"[1-9][0-9]* per (second|minute|hour|day)")
 
 
 class ServerSettings(TypedDict):
@@ -30,11 +32,12 @@ class Settings:
     model_roots: tuple[Path, ...] = ()
     max_body_bytes: int = 16 * MEBIBYTE
     max_stream_bytes: int = 200 * MEBIBYTE
-    max_inputs: int = 10_000
+    max_inputs: int = 50_000
     bind: str = "127.0.0.1:8000"
     num_workers: int = 1
     num_threads: int = 32
     start_wait_s: float = 30.0
+    rate_limit: str = ""  # of each key, as in "600 per minute"; empty is none
 
     @property
     def num_waiters(self) -> int:
@@ -50,7 +53,8 @@ class Settings:
             model_roots=_roots(env),
             max_body_bytes=_number(env, "SKIM_MAX_BODY_MB", 16) * MEBIBYTE,
             max_stream_bytes=_number(env, "SKIM_MAX_STREAM_MB", 200) * MEBIBYTE,
-            max_inputs=_number(env, "SKIM_MAX_INPUTS", 10_000),
+            max_inputs=_number(env, "SKIM_MAX_INPUTS", 50_000),
+            rate_limit=_rate(env),
             start_wait_s=float(_number(env, "SKIM_START_WAIT_S", 30)),
             **server_settings(env),
         )
@@ -79,6 +83,13 @@ def _number(env: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise BadSetting(name, f"must be a whole number of at least 1, not {text!r}")
     return int(text)
+
+
+def _rate(env: Mapping[str, str]) -> str:
+    text = env.get("SKIM_RATE_LIMIT", "").strip()
+    if text and not RATE.fullmatch(text):
+        raise BadSetting("SKIM_RATE_LIMIT", f"must be like `600 per minute`, not {text!r}")
+    return text
 
 
 def _roots(env: Mapping[str, str]) -> tuple[Path, ...]:

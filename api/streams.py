@@ -1,4 +1,4 @@
-"""JSON Lines answers of any length in constant memory."""
+"""Answers of any length in constant memory."""
 
 from __future__ import annotations
 
@@ -22,9 +22,14 @@ def stream(gate: Gate, lines: Callable[[], AbstractContextManager[Iterable[bytes
     Raises:
         Busy: half of the request threads are in long polls and streams already.
     """
+    return stream_chunks(gate, _chunks(lines), MEDIA_TYPE)
+
+
+def stream_chunks(gate: Gate, chunks: Iterator[bytes], media_type: str) -> Response:
+    """Answer with the pieces as they come; raises Busy likewise."""
     if not gate.try_enter():
         raise Busy("too many long requests at once", retry_after_s=RETRY_S)
-    response = Response(_chunks(lines), content_type=MEDIA_TYPE)
+    response = Response(chunks, content_type=media_type)
     response.call_on_close(gate.leave)
     return response
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -35,8 +35,8 @@ def parse(schema: TypeAdapter[T], data: bytes, *, line: int | None = None) -> T:
         raise _refusal(error, line) from None
 
 
-def read_query(schema: type[M], args: Mapping[str, str]) -> M:
-    """Read a query string; raises InvalidFields."""
+def read_query(schema: type[M], args: Mapping[str, Any]) -> M:
+    """Read a query string, or the fields of a form; raises InvalidFields."""
     try:
         return schema.model_validate(dict(args))
     except ValidationError as error:

@@ -50,6 +50,8 @@ def job_answer(view: JobView) -> JobAnswer:
         finished_at=view.finished_at,
         cancel_requested_at=view.cancel_requested_at,
         expires_at=view.expires_at,
+        delete_at=view.delete_at,
+        retry_of=view.retry_of,
         metadata=view.metadata,
         error=view.error,
         links={"self": path, "items": f"{path}/items", "results": f"{path}/results", "cancel": f"{path}/cancel"},
@@ -86,6 +88,7 @@ def model_answer(view: ModelView) -> ModelAnswer:
         num_layers=view.num_layers,
         has_chat_template=view.has_chat_template,
         created_at=view.created_at,
+        created=view.created_at,
     )
 
 

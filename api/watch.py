@@ -65,6 +65,11 @@ class Watcher:
                 if waiter.news.wait(min(left, FALLBACK_S)):
                     waiter.over.wait(min(PAUSE_S, max(0.0, deadline - time.monotonic())))
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether waiting has been given up because the process stops."""
+        return self._is_closed.is_set()
+
     def close(self) -> None:
         """Let every waiter go and stop the thread."""
         self._is_closed.set()

@@ -94,6 +94,10 @@ class Client:
         """Ask for a job to be cancelled; finished items are kept."""
         return Job(self._ask("POST", f"/v1/jobs/{job_id}/cancel"))
 
+    def retry(self, job_id: str) -> Job:
+        """A new job of the items that failed or expired."""
+        return Job(self._ask("POST", f"/v1/jobs/{job_id}/retry"))
+
     def models(self) -> Json:
         """All registered models, as the API's list."""
         return self._list("/v1/models", None, {}, page=100)

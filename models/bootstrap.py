@@ -29,8 +29,10 @@ WAIT_S: Final = 60.0
 RETRY_S: Final = 1.0
 KEY_NAME: Final = "first key"
 
-# Held by whoever migrates or makes the first key; released with the connection.
-LOCK: Final = text("SELECT pg_advisory_lock(hashtextextended('skim bootstrap', 7))")
+# Held by whoever migrates or makes the first key; released with the connection. Asked for again and again: a statement
+# that waits for it would hold a snapshot, and a migration that builds an index concurrently would wait for that.
+TRY_LOCK: Final = text("SELECT pg_try_advisory_lock(hashtextextended('skim bootstrap', 7))")
+LOCK_RETRY_S: Final = 0.1
 
 
 class BootstrapFailed(Exception):
@@ -74,8 +76,7 @@ def bootstrap(settings: Settings) -> str | None:
     try:
         _wait(database, settings.wait_s)
         with database.engine.connect() as connection:
-            connection.execute(LOCK)
-            connection.commit()
+            _lock(connection)
             _upgrade(connection)
             return _first_key(connection, settings.credentials)
     except SQLAlchemyError as error:
@@ -89,8 +90,7 @@ def upgrade(url: str) -> None:
     database = connect(url, pool_size=1, application_name="skim-bootstrap")
     try:
         with database.engine.connect() as connection:
-            connection.execute(LOCK)
-            connection.commit()
+            _lock(connection)
             _upgrade(connection)
     finally:
         database.close()
@@ -102,6 +102,13 @@ def configuration(connection: Connection) -> Config:
     config.set_main_option("script_location", str(files("migrations")).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
+
+
+def _lock(connection: Connection) -> None:
+    while not connection.execute(TRY_LOCK).scalar_one():
+        connection.commit()
+        time.sleep(LOCK_RETRY_S)
+    connection.commit()
 
 
 def _upgrade(connection: Connection) -> None:

@@ -6,7 +6,9 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from models.deliveries import open_delivery
 from models.notify import notify
+from models.retention import KEEP_S
 from models.states import ItemStatus, JobStatus
 from models.tally import Counts, count
 
@@ -16,7 +18,8 @@ SELECT EXISTS (SELECT FROM shards WHERE job_id = :job_id AND status IN ('queued'
 
 END_JOB: Final = text("""
 UPDATE jobs
-SET status = :status, finished_at = statement_timestamp(), error = CAST(:error AS jsonb),
+SET status = :status, finished_at = statement_timestamp(),
+    delete_at = statement_timestamp() + make_interval(secs => coalesce(keep_s, :keep_s)), error = CAST(:error AS jsonb),
     counts = CAST(:counts AS jsonb), usage = CAST(:usage AS jsonb), decoding_stats = CAST(:decoding_stats AS jsonb)
 WHERE id = :job_id
 """)
@@ -25,10 +28,10 @@ WHERE id = :job_id
 WITHDRAW: Final = text("""
 WITH withdrawn AS (
     UPDATE shards SET status = :status, rung_at = NULL WHERE job_id = :job_id AND status = 'queued'
-    RETURNING job_id, number
+    RETURNING job_id, first, last
 )
 UPDATE items SET status = :status, finished_at = statement_timestamp() FROM withdrawn
-WHERE items.job_id = withdrawn.job_id AND items.shard_number = withdrawn.number
+WHERE items.job_id = withdrawn.job_id AND items.index BETWEEN withdrawn.first AND withdrawn.last
   AND items.status IN ('queued', 'running')
 """)
 
@@ -58,7 +61,8 @@ def end_job(session: Session, job_id: str) -> bool:
     status = verdict(tally.counts)
     columns = {name: json.dumps(value) for name, value in tally.columns().items()}
     error = json.dumps(ERRORS[status]) if status in ERRORS else None
-    session.execute(END_JOB, {"job_id": job_id, "status": status.value, "error": error, **columns})
+    session.execute(END_JOB, {"job_id": job_id, "status": status.value, "keep_s": KEEP_S, "error": error, **columns})
+    open_delivery(session, job_id)
     notify(session, job_id, is_over=True)
     return True
 

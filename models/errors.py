@@ -5,14 +5,17 @@ RegistryError
 │   ├── JobNotFound
 │   ├── ModelNotFound
 │   ├── SkipSetNotFound
-│   └── KeyNotFound
+│   ├── KeyNotFound
+│   ├── FileNotFound
+│   └── BatchNotFound
 ├── Conflict              it exists, but not in a state that allows this
-│   └── ModelExists
+│   ├── ModelExists
+│   └── BatchEnded
 ├── IdempotencyMismatch   the key was used for another request
 ├── NoItems               a job without items
 ├── DuplicateCustomId     two items of a job with one custom id
 ├── UnstorableText        text that PostgreSQL cannot hold (NUL, lone surrogates)
-├── QuotaExceeded         more open items than the tenant may have
+├── QuotaExceeded         more unfinished work than the tenant may have
 ├── KeyExpired            an API key past its date
 └── LeaseLost             the shard is somebody else's by now: write nothing more
 
@@ -58,6 +61,18 @@ class KeyNotFound(NotFound):
     noun = "API key"
 
 
+class FileNotFound(NotFound):
+    """No file of this id belongs to the tenant, or it is past its date."""
+
+    noun = "file"
+
+
+class BatchNotFound(NotFound):
+    """No batch of this id belongs to the tenant."""
+
+    noun = "batch"
+
+
 class Conflict(RegistryError):
     """The thing is not in a state that allows this."""
 
@@ -68,6 +83,13 @@ class ModelExists(Conflict):
     def __init__(self, name: str) -> None:
         super().__init__(f"a model named {name} is registered already")
         self.name = name
+
+
+class BatchEnded(Conflict):
+    """A batch that has ended cannot be called off."""
+
+    def __init__(self, batch_id: str, status: str) -> None:
+        super().__init__(f"batch {batch_id} cannot be cancelled: it is {status}")
 
 
 class IdempotencyMismatch(RegistryError):
@@ -103,10 +125,10 @@ class UnstorableText(RegistryError):
 
 
 class QuotaExceeded(RegistryError):
-    """The tenant would have more unfinished items than it may."""
+    """The tenant would have more unfinished work than it may; `noun` says of what."""
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"the tenant may have at most {limit} unfinished items")
+    def __init__(self, limit: int, noun: str) -> None:
+        super().__init__(f"the tenant may have at most {limit:,} {noun}")
         self.limit = limit
 
 

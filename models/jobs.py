@@ -53,6 +53,7 @@ class JobView:
     expires_at: datetime | None
     cancel_requested_at: datetime | None
     error: Json | None
+    delete_at: datetime | None
     webhook_url: str | None
     retry_of: str | None
 
@@ -121,6 +122,19 @@ def num_logprobs_of(max_tokens: int, num_choices: int, top: int) -> int:
 def get_job(session: Session, tenant_id: str, job_id: str) -> JobView:
     """One job, counted now. Raises JobNotFound."""
     return _views(session, [_find(session, tenant_id, job_id)])[0]
+
+
+def get_jobs(session: Session, tenant_id: str, job_ids: Sequence[str]) -> dict[str, JobView]:
+    """Those of the jobs that the tenant has, by id."""
+    query = select(Job).where(Job.id.in_(job_ids), Job.tenant_id == tenant_id)
+    jobs = session.scalars(query, execution_options={"populate_existing": True}).all()
+    return {view.id: view for view in _views(session, jobs)}
+
+
+def is_over(session: Session, job_id: str) -> bool:
+    """Whether the job has ended; one that does not exist has."""
+    status = session.scalar(select(Job.status).where(Job.id == job_id))
+    return status is None or status in TERMINAL_JOB
 
 
 def list_jobs(
@@ -258,6 +272,7 @@ def _view(job: Job, tally: Tally, queue: _Queue) -> JobView:
         expires_at=job.expires_at,
         cancel_requested_at=job.cancel_requested_at,
         error=job.error,
+        delete_at=job.delete_at,
         webhook_url=job.webhook_url,
         retry_of=job.retry_of,
     )

@@ -14,10 +14,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.orm import Session
 
-from models.errors import DuplicateCustomId, ModelNotFound, NoItems, QuotaExceeded, UnstorableText
+from models.driver import cursor_of
+from models.errors import DuplicateCustomId, ModelNotFound, NoItems, UnstorableText
 from models.idempotency import take
 from models.ids import new_id
 from models.notify import notify
+from models.quota import check_quota
 from models.states import JobKind, Lane
 
 Json = dict[str, Any]
@@ -49,6 +51,7 @@ class NewJob:
     deadline_s: float | None = None
     webhook_url: str | None = None
     retry_of: str | None = None
+    keep_s: int | None = None  # after its end; as long as usual when left out
     idempotency_key: str | None = None
     fingerprint: str = ""
 
@@ -65,9 +68,9 @@ MODEL_EXISTS: Final = text("SELECT 1 FROM models WHERE name = :model")
 
 INSERT_JOB: Final = text("""
 INSERT INTO jobs (id, tenant_id, kind, model, lane, parameters, decoding, options, metadata, num_items, webhook_url,
-                  retry_of, expires_at)
+                  retry_of, keep_s, expires_at)
 VALUES (:id, :tenant_id, :kind, :model, :lane, CAST(:parameters AS jsonb), CAST(:decoding AS jsonb),
-        CAST(:options AS jsonb), CAST(:metadata AS jsonb), 0, :webhook_url, :retry_of,
+        CAST(:options AS jsonb), CAST(:metadata AS jsonb), 0, :webhook_url, :retry_of, :keep_s,
         statement_timestamp() + make_interval(secs => CAST(:deadline_s AS double precision)))
 """)
 
@@ -81,16 +84,6 @@ WITH job AS (
 INSERT INTO shards (job_id, number, first, last, model, lane, tenant_id, created_at)
 SELECT id, number, number * :size, least((number + 1) * :size, :num_items) - 1, model, lane, tenant_id, created_at
 FROM job, generate_series(0, (:num_items - 1) / :size) AS number
-""")
-
-# The tenant's row is locked, so that two submits cannot both take the last of a quota.
-LOCK_QUOTA: Final = text("""
-SELECT max_open_items FROM tenants WHERE id = :tenant_id AND max_open_items IS NOT NULL FOR NO KEY UPDATE
-""")
-
-OPEN_ITEMS: Final = text("""
-SELECT coalesce(sum(shards.last - shards.first + 1), 0) FROM jobs JOIN shards ON shards.job_id = jobs.id
-WHERE jobs.tenant_id = :tenant_id AND jobs.status IN ('queued', 'running') AND shards.status IN ('queued', 'running')
 """)
 
 
@@ -115,7 +108,7 @@ def submit(session: Session, new_job: NewJob, items: Iterable[NewItem], *, shard
     if num_items == 0:
         raise NoItems
     session.execute(INSERT_SHARDS, {"job_id": job_id, "num_items": num_items, "size": shard_items})
-    _check_quota(session, new_job.tenant_id)
+    check_quota(session, new_job.tenant_id)
     notify(session, job_id)
     return Submitted(job_id, created=True)
 
@@ -130,6 +123,7 @@ def _insert_job(session: Session, job_id: str, new_job: NewJob) -> None:
         "lane": new_job.lane.value,
         "webhook_url": new_job.webhook_url,
         "retry_of": new_job.retry_of,
+        "keep_s": new_job.keep_s,
         "deadline_s": new_job.deadline_s,
     }
     try:
@@ -140,12 +134,9 @@ def _insert_job(session: Session, job_id: str, new_job: NewJob) -> None:
 
 def _copy_items(session: Session, job_id: str, items: Iterable[NewItem], shard_items: int) -> int:
     """Stream the items in; returns how many there were."""
-    connection = session.connection().connection.driver_connection
-    if not isinstance(connection, psycopg.Connection):
-        raise TypeError(f"COPY needs psycopg, not {type(connection).__name__}")
     index = -1
     try:
-        with connection.cursor() as cursor, cursor.copy(COPY_ITEMS) as copy:
+        with cursor_of(session) as cursor, cursor.copy(COPY_ITEMS) as copy:
             for index, item in enumerate(items):
                 # ASCII escapes leave NUL and surrogates to the server, which tells the line.
                 row = (job_id, index, index // shard_items, item.custom_id, json.dumps(item.input))
@@ -170,9 +161,3 @@ def _line(error: Exception, index: int) -> int:
     context = error.diag.context if isinstance(error, psycopg.Error) else None
     found = LINE.search(context or "")
     return int(found[1]) - 1 if found else index
-
-
-def _check_quota(session: Session, tenant_id: str) -> None:
-    limit = session.execute(LOCK_QUOTA, {"tenant_id": tenant_id}).scalar()
-    if limit is not None and session.execute(OPEN_ITEMS, {"tenant_id": tenant_id}).scalar_one() > limit:
-        raise QuotaExceeded(limit)

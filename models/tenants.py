@@ -18,12 +18,20 @@ def ensure_tenant(
     name: str | None = None,
     weight: int = 1,
     max_open_items: int | None = None,
+    max_open_jobs: int | None = None,
+    max_queued_tokens: int | None = None,
 ) -> None:
     """Make the tenant unless it is there already; an existing one stays as it is.
 
-    `weight` is relative to other tenants'; `max_open_items` bounds the unfinished items of all its jobs.
+    `weight` is relative to other tenants'; `max_open_items` and `max_open_jobs` bound what it has unfinished, and
+    `max_queued_tokens` the output that its unfinished items may have.
     """
     statement = insert(Tenant).values(
-        id=tenant_id, name=name or tenant_id, weight=weight, max_open_items=max_open_items
+        id=tenant_id,
+        name=name or tenant_id,
+        weight=weight,
+        max_open_items=max_open_items,
+        max_open_jobs=max_open_jobs,
+        max_queued_tokens=max_queued_tokens,
     )
     session.execute(statement.on_conflict_do_nothing(index_elements=[Tenant.id]))

@@ -1,10 +1,11 @@
 """The Celery application that nodes, beat and Flower load (`celery -A workers.app ...`). Configuration only.
 
-Tasks are added by `--include`: `workers.control` on a control node, `workers.shards` on a device's nodes.
+Tasks are added by `--include`: `workers.control` and `workers.webhooks` on a control node, `workers.shards` on those of
+a device.
 """
 
 from workers.logs import install
-from workers.queues import CONTROL, SWEEP_TASK, connect
+from workers.queues import CONTROL, DELIVER_TASK, SWEEP_TASK, WEBHOOKS, connect
 from workers.settings import WorkerSettings
 
 settings = WorkerSettings.from_env()
@@ -13,8 +14,9 @@ app = connect(settings.redis_url)
 app.conf.update(
     beat_schedule={
         "sweep": {"task": SWEEP_TASK, "schedule": settings.sweep_s, "options": {"queue": CONTROL}},
+        "deliver": {"task": DELIVER_TASK, "schedule": settings.sweep_s, "options": {"queue": WEBHOOKS}},
     },
-    # The schedule is one line and lives above; nothing is worth keeping in a file between starts.
+    # The schedule is two lines and lives above; nothing is worth keeping in a file between starts.
     beat_max_loop_interval=5,
 )
 install(settings.log_level)

@@ -104,7 +104,7 @@ class Carrier:
     def _launch(self, make: Callable[[ClaimedItem], Work]) -> None:
         """Prepare and submit item by item, so that the engine starts with the first."""
         for claimed in self._claim.items:
-            item = Item(claimed.index, claimed.suspect, make(claimed))
+            item = Item.of(claimed, make(claimed), self._wishes)
             self._items[item.index] = item
             self._advance(item, item.work.begin)
             if self._outcome is not None:
@@ -129,7 +129,7 @@ class Carrier:
     def _submit(self, item: Item, one: Pass) -> None:
         claim = self._claim
         request_id = f"{claim.job_id}/{claim.number}/{claim.epoch}/{item.index}/{one.number}/{one.choice}"
-        request = self._wishes.request(request_id, item.index, one, alone=item.is_suspect)
+        request = item.wishes.request(request_id, item.place, one, alone=item.is_suspect)
         self._owner[request.id] = item
         item.waiting[request.id] = one
         self._link.submit(request, self._inbox.put)

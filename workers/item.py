@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from models.claim import Claim, ClaimedItem
 from models.record import ItemResult
@@ -10,20 +10,34 @@ from models.states import ItemStatus, JobKind
 from workers.summary import Prompts, Style, Summary
 from workers.tally import Tally
 from workers.text import Text
+from workers.wishes import Wishes, own_parameters
 from workers.work import Generation, Limits, Output, Pass, Work
 
 
 @dataclass(slots=True)
 class Item:
-    """An item being carried. `waiting` holds the passes in flight by request id; `result` is set once it ended."""
+    """An item being carried. `waiting` holds the passes in flight by request id; `result` is set once it ended.
+
+    `place` keys its noise beside the seed: its index in the job (of a retry: in the first one), or 0 where it brings a
+    seed of its own. So one request with one seed says the same wherever and however often it is sent.
+    """
 
     index: int
     is_suspect: bool
     work: Work
+    wishes: Wishes
+    place: int = 0
     waiting: dict[str, Pass] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
     was_admitted: bool = False
     result: ItemResult | None = None
+
+    @classmethod
+    def of(cls, claimed: ClaimedItem, work: Work, wishes: Wishes) -> Self:
+        """A claimed item, about to be carried; `wishes` are the job's, of which its own take precedence."""
+        own = own_parameters(claimed.input)
+        place = 0 if "seed" in own else int(claimed.input.get("place", claimed.index))
+        return cls(claimed.index, claimed.suspect, work, wishes.with_own(own), place)
 
     def succeed(self) -> None:
         """End it with what its work gave: the first choice, and all of them where there are several."""
@@ -57,10 +71,14 @@ def _said(output: Output) -> dict[str, Any]:
 
 def workshop(claim: Claim, text: Text, context: int) -> Callable[[ClaimedItem], Work]:
     """What makes the work of each item of a shard; whatever they share is made once, here."""
-    limits = Limits(context=context, max_tokens=int(claim.parameters["max_tokens"]))
     if claim.kind is not JobKind.SUMMARIZE:
-        num_choices = int(claim.parameters.get("n") or 1)
-        return lambda item: Generation(item.input, text, limits, num_choices)
+        return lambda item: _generation(claim.parameters | own_parameters(item.input), item, text, context)
+    limits = Limits(context=context, max_tokens=int(claim.parameters["max_tokens"]))
     style = Style(claim.options.get("style") or Style.PARAGRAPH)
     prompts = Prompts.of(text, limits, style, claim.options.get("max_words"))
     return lambda item: Summary(item.input["document"], text, limits, prompts)
+
+
+def _generation(parameters: dict[str, Any], item: ClaimedItem, text: Text, context: int) -> Generation:
+    limits = Limits(context=context, max_tokens=int(parameters["max_tokens"]))
+    return Generation(item.input, text, limits, int(parameters.get("n") or 1))

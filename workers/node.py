@@ -5,6 +5,7 @@ Built when the node starts and handed to its tasks by the application object.
 
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -14,9 +15,9 @@ from celery.signals import worker_init, worker_shutdown, worker_shutting_down
 from models.database import connect
 from workers.errors import ConfigurationError
 from workers.lease import Heart
-from workers.queues import Bell
+from workers.queues import Bell, Piece, TextWriter
 from workers.settings import WorkerSettings
-from workers.stream import Sink
+from workers.stream import Chunk, Sink
 from workers.text import Text
 from workers.wire import Hello, Link
 
@@ -52,7 +53,8 @@ class Node:
             beat_s=settings.heartbeat_s,
             is_alive=lambda: self.link.stalled_s() < settings.stall_s,
         )
-        self.sink: Sink | None = None  # who is told of output as it comes
+        self.writer = TextWriter(settings.redis_url)
+        self.sink: Sink = partial(_tell, self.writer)  # who is told of output as it comes
         self._stop_at: float | None = None
         self._texts: dict[str, Text] = {}
         self._loading = threading.Lock()
@@ -86,8 +88,22 @@ class Node:
         self.heart.close()
         self.link.close()
         self.bell.close()
+        self.writer.close()
         self.database.close()
         self._pulse.close()
+
+
+def _tell(writer: TextWriter, chunk: Chunk) -> None:
+    piece = Piece(
+        choice=chunk.choice,
+        start=chunk.start,
+        num_tokens=len(chunk.tokens),
+        offset=chunk.offset,
+        text=chunk.text,
+        logprobs=chunk.logprobs,
+        finish_reason=chunk.finish_reason,
+    )
+    writer.put(chunk.job_id, chunk.index, piece)
 
 
 def attach(app: Celery, settings: WorkerSettings) -> None:

@@ -47,6 +47,7 @@ class WorkerSettings:
     cpu_engines: int
     bulk_threads: int
     interactive_threads: int
+    allows_private_webhooks: bool
     log_level: str
     runtime: Path
     node: NodeSettings | None
@@ -87,6 +88,7 @@ class WorkerSettings:
             cpu_engines=_count(env, "SKIM_CPU_ENGINES", 1),
             bulk_threads=_count(env, "SKIM_BULK_THREADS", 4),
             interactive_threads=_count(env, "SKIM_INTERACTIVE_THREADS", 32),
+            allows_private_webhooks=env.get("SKIM_PRIVATE_WEBHOOKS", "no").lower() in ("yes", "true", "1"),
             log_level=env.get("SKIM_LOG_LEVEL", "info"),
             runtime=_runtime(env),
             node=NodeSettings.from_text(env["SKIM_NODE"]) if env.get("SKIM_NODE") else None,

@@ -54,7 +54,7 @@ def _carry(node: Node, hello: Hello, claimed: Claim) -> None:
         return
     text = node.text(hello.folder)
     wishes = Wishes.of(claimed, hello.vocab_size)
-    teller = Teller(claimed.job_id, wishes.stops, text, node.sink) if node.sink and wishes.streams else None
+    teller = Teller(claimed.job_id, wishes.stops, text, node.sink) if wishes.streams else None
     carrier = Carrier(claimed, wishes, node.link, ledger, text, lambda: node.stop_at, teller)
     node.heart.hold(claimed, carrier.hear)
     try:

@@ -4,7 +4,7 @@ Rows are as the API wrote them, or as an older release did: what is missing is o
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.request import Drafter, Request, Sampling
@@ -16,6 +16,11 @@ from workers.work import Pass
 
 # Fields of the job's parameters that the engine knows by the same name; each has a default there.
 _SAME = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
+
+
+def own_parameters(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What an item's input says of its parameters, all of which may differ from the job's."""
+    return dict(given.get("parameters") or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,10 @@ class Wishes:
             streams=claim.kind is JobKind.GENERATE and bool(claim.options.get("stream", False)),
             vocabulary=vocabulary,
         )
+
+    def with_own(self, own: Mapping[str, Any]) -> "Wishes":
+        """The same with the parameters that one item brings."""
+        return replace(self, parameters={**self.parameters, **own}) if own else self
 
     @property
     def stops(self) -> tuple[str, ...]:

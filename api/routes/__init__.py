@@ -4,9 +4,21 @@ from collections.abc import Sequence
 
 from apiflask import APIBlueprint
 
-from api.routes import health, items, jobs, keys, models, workers
+from api.routes import batches, completions, events, files, health, items, jobs, keys, models, webhooks, workers
 
 
 def blueprints() -> Sequence[APIBlueprint]:
     """Everything the application serves."""
-    return (jobs.routes, items.routes, models.routes, workers.routes, keys.routes, health.routes)
+    return (
+        jobs.routes,
+        items.routes,
+        events.routes,
+        files.routes,
+        batches.routes,
+        completions.routes,
+        models.routes,
+        workers.routes,
+        webhooks.routes,
+        keys.routes,
+        health.routes,
+    )

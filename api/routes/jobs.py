@@ -11,7 +11,7 @@ from api.adapter import blueprint
 from api.auth import auth, principal
 from api.conditional import has_condition, is_known, respond, tag
 from api.documentation import JOB_BODY
-from api.idempotency import REPLAYED, is_first, key_of_request
+from api.idempotency import REPLAYED, fingerprint, is_first, key_of_request
 from api.schemas.answers import JobAnswer
 from api.schemas.lists import JobPage
 from api.schemas.pages import JobCursor, Wait
@@ -20,8 +20,9 @@ from api.submissions import Submission, read_submission
 from api.views import job_answer, page_of
 from models.cancel import cancel
 from models.jobs import delete_job, get_job, list_jobs
+from models.retry import retry
 from models.states import JobKind, JobStatus, Lane
-from models.submit import NewJob, submit
+from models.submit import NewJob, Submitted, submit
 
 routes = blueprint("jobs", "Jobs")
 
@@ -47,10 +48,7 @@ def create_job() -> Response:
         with services().database.session() as session:
             written = submit(session, new, given.items)
     services().bell.ring(new.model, new.lane)
-    headers = {"Location": url_for("jobs.read_job", job_id=written.job_id), "Retry-After": str(RETRY_AFTER_S)}
-    if not written.created:
-        headers[REPLAYED] = "true"
-    return respond(_read(written.job_id), 202, headers)
+    return respond(_read(written.job_id), 202, _submitted(written))
 
 
 @routes.get("/v1/jobs")
@@ -107,6 +105,19 @@ def cancel_job(job_id: str) -> Response:
     return respond(_read(job_id))
 
 
+@routes.post("/v1/jobs/<id:job_id>/retry")
+@routes.doc(responses={409: "Not finished, or nothing failed", 422: "Idempotency-Key used before"})
+@routes.auth_required(auth, roles=["jobs"])
+@routes.output(JobAnswer, status_code=202)
+def retry_job(job_id: str) -> Response:
+    """Make a new job of the items that failed or expired; the old one stays as it is."""
+    with services().database.session() as session:
+        written = retry(session, principal().tenant_id, job_id, key=key_of_request(), fingerprint=fingerprint())
+        job = job_answer(get_job(session, principal().tenant_id, written.job_id))
+    services().bell.ring(job.model, Lane(job.priority))
+    return respond(job, 202, _submitted(written))
+
+
 @routes.delete("/v1/jobs/<id:job_id>")
 @routes.doc(responses={409: "Not finished"})
 @routes.auth_required(auth, roles=["jobs"])
@@ -116,6 +127,11 @@ def erase_job(job_id: str) -> Response:
     with services().database.session() as session:
         delete_job(session, principal().tenant_id, job_id)
     return Response(status=204)
+
+
+def _submitted(written: Submitted) -> dict[str, str]:
+    headers = {"Location": url_for("jobs.read_job", job_id=written.job_id), "Retry-After": str(RETRY_AFTER_S)}
+    return headers if written.created else {**headers, REPLAYED: "true"}
 
 
 def _new_job(given: Submission) -> NewJob:
@@ -132,7 +148,7 @@ def _new_job(given: Submission) -> NewJob:
         metadata=dict(head.metadata),
         deadline_s=head.deadline_s,
         webhook_url=head.webhook_url,
-        retry_of=None,
+        keep_s=head.retention_s,
         idempotency_key=key_of_request(),
         fingerprint=given.fingerprint,
     )

@@ -12,7 +12,7 @@ from api.errors import InvalidFields
 from api.idempotency import REPLAYED, is_first
 from api.schemas.answers import ModelAnswer
 from api.schemas.lists import ModelPage, SkipSetPage
-from api.schemas.pages import Cursor
+from api.schemas.pages import ModelCursor
 from api.schemas.registrations import ModelRegistration
 from api.services import services
 from api.views import model_answer, page_of, skip_set_answer
@@ -42,9 +42,9 @@ def create_model(json_data: ModelRegistration) -> Response:
 
 @routes.get("/v1/models")
 @routes.auth_required(auth)
-@routes.input(Cursor, location="query")
+@routes.input(ModelCursor, location="query")
 @routes.output(ModelPage)
-def read_models(query_data: Cursor) -> ModelPage:
+def read_models(query_data: ModelCursor) -> ModelPage:
     """List models by name."""
     with services().database.session() as session:
         page = list_models(session, after=query_data.after, limit=query_data.limit)

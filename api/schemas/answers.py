@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from api.schemas.fields import Answer, Moment
+from api.schemas.fields import Answer, Moment, UnixTime
 from api.schemas.pages import Status
 
 
@@ -70,6 +70,8 @@ class JobAnswer(Answer):
     finished_at: Moment | None
     cancel_requested_at: Moment | None
     expires_at: Moment | None
+    delete_at: Moment | None = Field(description="when it is deleted with its items; known once it has ended")
+    retry_of: str | None = Field(description="the job whose failed items these are")
     metadata: dict[str, str]
     error: dict[str, Any] | None
     links: dict[str, str]
@@ -135,6 +137,8 @@ class ModelAnswer(Answer):
     num_layers: int
     has_chat_template: bool
     created_at: Moment
+    created: UnixTime = Field(description="as OpenAI's clients read it")
+    owned_by: Literal["skim"] = "skim"
 
 
 class SkipSetAnswer(Answer):
@@ -175,6 +179,13 @@ class WorkerAnswer(Answer):
     is_live: bool
     started_at: Moment
     last_seen_at: Moment
+
+
+class SecretAnswer(Answer):
+    """What webhooks are signed with: `whsec_` and base64."""
+
+    object: Literal["webhook_secret"] = "webhook_secret"
+    secret: str
 
 
 class KeyAnswer(Answer):

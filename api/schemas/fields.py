@@ -62,6 +62,7 @@ LogitBias = Annotated[
 ]
 TokenIds = Annotated[list[Annotated[int, Field(ge=0, lt=10**9)]], Field(max_length=256)]
 Moment = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
+UnixTime = Annotated[datetime, PlainSerializer(lambda moment: int(moment.timestamp()), return_type=int)]
 ModelName = Annotated[str, Field(pattern=MODEL_NAME, examples=["smollm2-135m-instruct"])]
 Metadata = Annotated[
     dict[Annotated[Text, Field(max_length=64)], Annotated[Text, Field(max_length=512)]], Field(max_length=16)

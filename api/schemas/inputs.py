@@ -14,6 +14,7 @@ from api.schemas.fields import MAX_SEED, Body, LogitBias, Metadata, ModelName, S
 
 MAX_JSON_INPUTS = 1000
 MAX_DEADLINE_S = 30 * 24 * 3600
+MAX_RETENTION_S = 10 * 366 * 24 * 3600
 
 CustomId = Annotated[Text, Field(min_length=1, max_length=256)]
 
@@ -57,6 +58,9 @@ class Head(Body):
         default=None, description="interactive for a single input, else bulk, when left out"
     )
     deadline_s: int | None = Field(default=None, ge=1, le=MAX_DEADLINE_S)
+    retention_s: int | None = Field(
+        default=None, ge=60, le=MAX_RETENTION_S, description="kept so long after its end, 30 days when left out"
+    )
     metadata: Metadata = Field(default_factory=dict)
     webhook_url: Text | None = Field(default=None, max_length=2048)
 

@@ -39,6 +39,12 @@ class JobCursor(Cursor):
     model: str | None = Field(default=None, pattern=MODEL_NAME)
 
 
+class ModelCursor(Cursor):
+    """Which models to list. OpenAI's clients take the first page for the whole, hence so many."""
+
+    limit: int = Field(default=1000, ge=1, le=1000)
+
+
 class WorkerCursor(Cursor):
     """Which workers to list."""
 

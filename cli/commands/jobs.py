@@ -71,3 +71,23 @@ def cancel(context: typer.Context, job: JobId, as_json: AsJson = False) -> None:
         here.print_json(found.body)
     else:
         here.out.print(f"{found.id} {found.status if found.is_over else 'is being cancelled'}", highlight=False)
+
+
+def retry(
+    context: typer.Context,
+    job: JobId,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end of the new job.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new job of the items of JOB that failed or expired, and print its id."""
+    here = session(context)
+    with here.client() as client:
+        found = client.retry(job)
+        if wait:
+            found = watch(client, found.id, here.err)
+    if as_json:
+        here.print_json(found.body)
+    else:
+        here.out.print(found.id, highlight=False)
+    if wait:
+        check_outcome(found)

@@ -78,8 +78,8 @@ def beat() -> Program:
 
 def control() -> Program:
     """The CPU node of sweeps and ringing, without torch."""
-    node = ("--queues", "control", "--pool", "threads", "--concurrency", "2", "--hostname", "control@%h")
-    return Program(CONTROL, 60, (*CELERY, "worker", *node, "--include", "workers.control"))
+    node = ("--queues", "control,webhooks", "--pool", "threads", "--concurrency", "4", "--hostname", "control@%h")
+    return Program(CONTROL, 60, (*CELERY, "worker", *node, "--include", "workers.control,workers.webhooks"))
 
 
 def worker(number: int, model: str, of: int) -> Program:

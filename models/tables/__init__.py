@@ -2,15 +2,21 @@
 
 from models.tables.base import Base
 from models.tables.catalog import Model, SkipSet, StepCosts
+from models.tables.files import Batch, File, FileChunk
 from models.tables.fleet import Worker
 from models.tables.guards import GUARDS
 from models.tables.tenants import ApiKey, IdempotencyKey, Tenant
+from models.tables.webhooks import Delivery, Webhook
 from models.tables.work import Item, Job, Shard
 
 __all__ = [
     "GUARDS",
     "ApiKey",
     "Base",
+    "Batch",
+    "Delivery",
+    "File",
+    "FileChunk",
     "IdempotencyKey",
     "Item",
     "Job",
@@ -19,5 +25,6 @@ __all__ = [
     "SkipSet",
     "StepCosts",
     "Tenant",
+    "Webhook",
     "Worker",
 ]

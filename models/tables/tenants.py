@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, false, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.tables.base import CLOCK, Base
@@ -18,6 +18,8 @@ class Tenant(Base):
     name: Mapped[str] = mapped_column(unique=True)
     weight: Mapped[int] = mapped_column(server_default=text("1"))
     max_open_items: Mapped[int | None]  # quota: unfinished items of all its jobs; null is no limit
+    max_open_jobs: Mapped[int | None]  # likewise
+    max_queued_tokens: Mapped[int | None] = mapped_column(BigInteger)  # likewise, of output that its items may have
     allows_calibration: Mapped[bool] = mapped_column(server_default=false())  # its prompts may tune skip sets
     created_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
 

@@ -28,6 +28,7 @@ class Job(Base):
         Index("jobs_running", "id", postgresql_where=text("status = 'running'")),
         Index("jobs_due", "expires_at", postgresql_where=text(f"{OPEN.text} AND expires_at IS NOT NULL")),
         Index("jobs_cancelling", "id", postgresql_where=text(f"{OPEN.text} AND cancel_requested_at IS NOT NULL")),
+        Index("jobs_delete_at", "delete_at", postgresql_where=text("delete_at IS NOT NULL")),
         Index("jobs_retry_of", "retry_of", postgresql_where=text("retry_of IS NOT NULL")),
     )
 
@@ -53,6 +54,8 @@ class Job(Base):
     counts: Mapped[Json | None]
     usage: Mapped[Json | None]
     decoding_stats: Mapped[Json | None]  # as measured
+    keep_s: Mapped[int | None]  # after its end; null is as long as usual
+    delete_at: Mapped[datetime | None]
 
 
 class Shard(Base):

@@ -84,5 +84,6 @@ def _worker_defaults() -> dict[str, str]:
         "SKIM_CPU_ENGINES": str(settings.cpu_engines),
         "SKIM_BULK_THREADS": str(settings.bulk_threads),
         "SKIM_INTERACTIVE_THREADS": str(settings.interactive_threads),
+        "SKIM_PRIVATE_WEBHOOKS": "yes" if settings.allows_private_webhooks else "no",
         "SKIM_LOG_LEVEL": settings.log_level,
     }

@@ -9,11 +9,14 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
+from models.batches import NewBatch, open_batch, start_batch
 from models.bootstrap import configuration, upgrade
 from models.database import Database, connect
+from models.files import NewFile, add_file
 from models.states import JobKind, Lane
 from models.submit import NewItem, NewJob, submit
 from models.tables import Base
+from models.tables.files import FilePurpose
 from models.tenants import ensure_tenant
 
 # Everything a schema is made of, as PostgreSQL itself writes it down.
@@ -84,7 +87,7 @@ def test_upgrading_again_changes_nothing(database: Database, database_url: str) 
     upgrade(database_url)
 
     with database.session() as session:
-        assert session.execute(text("SELECT count(*) FROM items")).scalar_one() == 3
+        assert session.execute(text("SELECT count(*) FROM items")).scalar_one() == 4
 
 
 def test_one_line_of_history(database: Database) -> None:
@@ -110,3 +113,6 @@ def _fill(database: Database) -> None:
         )
         new_job = NewJob(tenant_id="ten_a", kind=JobKind.GENERATE, model="tiny", lane=Lane.BULK)
         submit(session, new_job, [NewItem(None, {"prompt": str(number)}) for number in range(3)], shard_items=2)
+        file = add_file(session, NewFile("ten_a", "input.jsonl", FilePurpose.BATCH), [b"a", b"b"])
+        batch_id = open_batch(session, NewBatch("ten_a", file.id, "/v1/completions", "24h", 86_400, {}))
+        start_batch(session, batch_id, new_job, [NewItem("a", {"prompt": "a"})])

@@ -1,7 +1,24 @@
-"""What a publisher needs: queue names, the configured broker, the bell. The API imports nothing else of `workers`."""
+"""What goes over Redis: queue names, the configured broker, the bell, text as it comes.
+
+The API imports nothing else of `workers`.
+"""
 
 from workers.queues.bell import Bell
 from workers.queues.broker import connect
-from workers.queues.names import CONTROL, SHARD_TASK, SWEEP_TASK, queue_of
+from workers.queues.names import CONTROL, DELIVER_TASK, SHARD_TASK, SWEEP_TASK, WEBHOOKS, queue_of
+from workers.queues.told import Piece, TextReader, TextWriter, Untold
 
-__all__ = ["CONTROL", "SHARD_TASK", "SWEEP_TASK", "Bell", "connect", "queue_of"]
+__all__ = [
+    "CONTROL",
+    "DELIVER_TASK",
+    "SHARD_TASK",
+    "SWEEP_TASK",
+    "WEBHOOKS",
+    "Bell",
+    "Piece",
+    "TextReader",
+    "TextWriter",
+    "Untold",
+    "connect",
+    "queue_of",
+]

@@ -13,9 +13,11 @@ from models.states import Lane
 MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 CONTROL = Queue("control", routing_key="control")
+WEBHOOKS = Queue("webhooks", routing_key="webhooks")
 
 SHARD_TASK = "generate.shard"
 SWEEP_TASK = "control.sweep"
+DELIVER_TASK = "webhooks.deliver"
 
 
 def queue_of(model: str, lane: Lane, device_kind: str | None = None) -> Queue:

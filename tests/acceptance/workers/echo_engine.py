@@ -15,7 +15,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.errors import BadRequest
-from engine.request import Admitted, Drafter, Event, Finished, FinishReason, Progress, Request, Statistics
+from engine.request import (
+    Admitted,
+    Drafter,
+    Event,
+    Finished,
+    FinishReason,
+    Progress,
+    Request,
+    Statistics,
+    TokenLogprob,
+)
 from workers.device.options import parse
 from workers.logs import configure
 from workers.text import Text
@@ -36,10 +46,21 @@ class Row:
         prompt = self.request.prompt
         return prompt[len(self.tokens) % len(prompt)]
 
-    def finished(self, reason: FinishReason) -> Finished:
+    def progress(self) -> Progress:
+        last = tuple(self.tokens[-1:])
+        return Progress(self.request.id, len(self.tokens) - 1, last, self._logprobs(last))
+
+    def finished(self, reason: FinishReason, stop: str | None = None) -> Finished:
         num_prompt, num_tokens = len(self.request.prompt), len(self.tokens)
         cost = Statistics(num_prompt, num_tokens, num_tokens, 0, 0, Drafter.PLAIN, 0.0, 0.0, num_tokens * STEP_S)
-        return Finished(self.request.id, tuple(self.tokens), reason, None, cost)
+        return Finished(self.request.id, tuple(self.tokens), reason, stop, cost, self._logprobs(self.tokens))
+
+    def _logprobs(self, tokens: Sequence[int]) -> tuple[TokenLogprob, ...] | None:
+        """The same for every token: its rivals are those before it in the vocabulary."""
+        if self.request.logprobs is None:
+            return None
+        tops = [tuple((token - rank, -0.5 - rank) for rank in range(self.request.logprobs)) for token in tokens]
+        return tuple(TokenLogprob(token, -0.5, top) for token, top in zip(tokens, tops, strict=True))
 
 
 class Echo:
@@ -87,14 +108,17 @@ class Echo:
         for row in self._rows:
             self._suffer(row)
         time.sleep(STEP_S)
-        told: list[Event] = []
-        for row in self._rows:
+        events: list[Event] = []
+        for row in list(self._rows):
             row.tokens.append(row.next_token)
             if row.request.stream:
-                told.append(Progress(row.request.id, len(row.tokens) - 1, (row.tokens[-1],)))
-        ended = [row for row in self._rows if len(row.tokens) == row.request.max_tokens]
-        self._rows = [row for row in self._rows if row not in ended]
-        return [*told, *(row.finished(FinishReason.LENGTH) for row in ended)]
+                events.append(row.progress())
+            said = self._text.decode(row.tokens) if row.request.stop else ""
+            stop = next((stop for stop in row.request.stop if said.endswith(stop)), None)
+            if stop is not None or len(row.tokens) == row.request.max_tokens:
+                self._rows.remove(row)
+                events.append(row.finished(FinishReason.LENGTH if stop is None else FinishReason.STOP, stop))
+        return events
 
     def _suffer(self, row: Row) -> None:
         if row.tokens:

@@ -92,7 +92,8 @@ class Service:
 
     def start_control(self) -> None:
         celery = ("celery", "--app", "workers.app")
-        self.start(*celery, "worker", "-Q", "control", "--pool", "threads", "-c", "2", "--include", "workers.control")
+        tasks = "workers.control,workers.webhooks"
+        self.start(*celery, "worker", "-Q", "control,webhooks", "--pool", "threads", "-c", "4", "--include", tasks)
         self.start(*celery, "beat", "--scheduler", "celery.beat:Scheduler", "--pidfile", "")
 
     def start_device(self, *arguments: str, is_real: bool = False, **env: str) -> Device:

@@ -80,6 +80,7 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
         model_roots=(tmp_path / "models",),
         max_body_bytes=1024 * 1024,
         max_stream_bytes=4 * 1024 * 1024,
+        max_inputs=10_000,
         num_threads=4,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def test_a_folder_is_registered_and_found(caller: Caller, folder: Path) -> None:
     made = caller.post("/v1/models", {"name": "m", "source": str(folder), "context_length": 1024})
 
     model = made.json
-    created_at = model.pop("created_at")
+    created_at, created = model.pop("created_at"), model.pop("created")
     assert (made.status_code, made.headers["Location"]) == (201, "/v1/models/m")
     assert created_at.endswith("Z")
     assert model == {
@@ -45,8 +46,10 @@ def test_a_folder_is_registered_and_found(caller: Caller, folder: Path) -> None:
         "architecture": "LlamaForCausalLM",
         "num_layers": 30,
         "has_chat_template": False,
+        "owned_by": "skim",
     }
-    assert caller.get("/v1/models/m").json == {**model, "created_at": created_at}
+    assert created == int(datetime.fromisoformat(created_at).timestamp())
+    assert caller.get("/v1/models/m").json == {**model, "created_at": created_at, "created": created}
     assert caller.submit(model="m")["model"] == "m"
 
 

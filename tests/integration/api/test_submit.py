@@ -41,6 +41,7 @@ def test_a_job_is_accepted_while_redis_is_down(caller: Caller) -> None:
     assert set(job) == {
         "id", "object", "kind", "model", "status", "priority", "counts", "queue", "usage", "parameters",
         "options", "decoding", "created_at", "started_at", "finished_at", "cancel_requested_at", "expires_at",
+        "delete_at", "retry_of",
         "metadata", "error", "links",
     }  # fmt: skip
     assert (job["object"], job["status"], job["priority"], job["metadata"]) == ("job", "queued", "bulk", {"team": "x"})
@@ -118,7 +119,11 @@ def test_items_keep_their_inputs(caller: Caller, database: Database) -> None:
             400,
             "parameters.logprobs",
         ),
-        ({"webhook_url": "https://example.org"}, 400, "webhook_url"),
+        ({"webhook_url": "ftp://example.org"}, 400, "webhook_url"),
+        ({"webhook_url": "https://"}, 400, "webhook_url"),
+        ({"webhook_url": "https://user:word@example.org"}, 400, "webhook_url"),
+        ({"webhook_url": "https://example.org:port/"}, 400, "webhook_url"),
+        ({"webhook_url": "https://exa\nmple.org/"}, 400, "webhook_url"),
         ({"parameters": {"max_tokens": CONTEXT}}, 400, "parameters.max_tokens"),
         ({"parameters": {"temperature": -1}}, 400, "parameters.temperature"),
         ({"inputs": []}, 400, "inputs"),
@@ -205,7 +210,7 @@ def test_a_bad_line_is_named_and_nothing_is_accepted(
     assert num_jobs(database) == 0
 
 
-def test_ten_thousand_inputs_are_the_limit(caller: Caller) -> None:
+def test_a_long_job_is_taken_whole(caller: Caller) -> None:
     body = lines(HEAD, *[{"prompt": "a"}] * 10_000)
 
     assert caller.send("POST", "/v1/jobs", data=body, headers=NDJSON).json["counts"]["total"] == 10_000

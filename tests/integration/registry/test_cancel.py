@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 
 from models.cancel import cancel
+from models.database import connect
 from models.errors import Conflict, JobNotFound
 from models.states import ItemStatus
 from models.tally import Counts
@@ -119,3 +120,15 @@ def test_cancel_and_finish_at_once(registry: Registry) -> None:
         assert sorted(answers) == [False, True]
         view = registry.view(job_id)
         assert (view.status, view.counts) == ("cancelled", Counts(total=2, succeeded=1, cancelled=1))
+
+
+def test_a_long_job_is_cancelled_within_the_time_of_a_statement(database_url: str, registry: Registry) -> None:
+    """Right after its submit, when the planner knows nothing of its rows yet."""
+    job_id = registry.submit(50_000, shard_items=16)
+    service = connect(database_url, statement_timeout_ms=10_000)
+
+    with service.session() as session:
+        assert cancel(session, TENANT, job_id)
+    service.close()
+
+    assert registry.view(job_id).counts.cancelled == 50_000

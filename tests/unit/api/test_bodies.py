@@ -25,7 +25,7 @@ class Broken(io.BytesIO):
 
 @pytest.fixture(autouse=True)
 def _no_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "is_json_lines", lambda: False)
+    monkeypatch.setattr(bodies, "is_json", lambda: True)
 
 
 def read(source: io.BytesIO, length: int | None, limit: int) -> bytes:

@@ -1,0 +1,167 @@
+"""Batches: a file of requests, answered as one job in the bulk lane; output and error file are read under /v1/files."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from typing import Final
+
+from flask import Response
+
+from api import asking
+from api.adapter import blueprint
+from api.auth import auth, principal
+from api.batch_input import Check
+from api.batch_views import batch_answer
+from api.conditional import dump
+from api.errors import NotCancellable, UnknownFile, UnusableFile
+from api.idempotency import REPLAYED, fingerprint, key_of_request
+from api.pieces import pieces
+from api.schemas.batches import CHAT, BatchAnswer, BatchBody, BatchPage, seconds
+from api.schemas.pages import Cursor
+from api.services import services
+from api.views import page_of
+from models.batches import (
+    NewBatch,
+    cancel_batch,
+    drop_batch,
+    get_batch,
+    list_batches,
+    open_batch,
+    refuse_batch,
+    start_batch,
+)
+from models.catalog import ModelView
+from models.errors import BatchEnded, FileNotFound
+from models.files import get_file
+from models.idempotency import take
+from models.ids import new_id
+from models.retention import KEEP_S
+from models.states import JobKind, Lane
+from models.submit import NewJob
+from models.tables.files import FilePurpose
+
+routes = blueprint("batches", "Batches")
+
+SPOOL_BYTES: Final = 1024 * 1024
+
+
+@routes.post("/v1/batches")
+@routes.doc(responses={404: "Unknown file", 422: "Idempotency-Key used before", 429: "Quota exceeded"})
+@routes.auth_required(auth, roles=["jobs"])
+@routes.input(BatchBody)
+@routes.output(BatchAnswer)
+def create_batch(json_data: BatchBody) -> Response:
+    """Make a batch of an uploaded file.
+
+    Every line is checked before anything runs. A batch with a bad line is `failed` at once, and its `errors` say what
+    is wrong with which lines.
+    """
+    _check_file(json_data.input_file_id)
+    batch_id, is_new = _open(json_data)
+    if is_new:
+        try:
+            _start(batch_id, json_data)
+        except Exception:
+            with services().database.session() as session:
+                drop_batch(session, batch_id)
+            raise
+    headers = {} if is_new else {REPLAYED: "true"}
+    return Response(dump(_read(batch_id)), headers=headers, content_type="application/json")
+
+
+@routes.get("/v1/batches")
+@routes.auth_required(auth, roles=["jobs"])
+@routes.input(Cursor, location="query")
+@routes.output(BatchPage)
+def read_batches(query_data: Cursor) -> BatchPage:
+    """List batches, newest first."""
+    with services().database.session() as session:
+        page = list_batches(session, principal().tenant_id, after=query_data.after, limit=query_data.limit)
+    return page_of(BatchPage, [batch_answer(view) for view in page.data], has_more=page.has_more)
+
+
+@routes.get("/v1/batches/<id:batch_id>")
+@routes.auth_required(auth, roles=["jobs"])
+@routes.output(BatchAnswer)
+def read_batch(batch_id: str) -> BatchAnswer:
+    """Read a batch."""
+    return _read(batch_id)
+
+
+@routes.post("/v1/batches/<id:batch_id>/cancel")
+@routes.doc(responses={400: "It has ended"})
+@routes.auth_required(auth, roles=["jobs"])
+@routes.output(BatchAnswer)
+def cancel_a_batch(batch_id: str) -> BatchAnswer:
+    """Call a batch off: nothing new starts, and what has been answered is kept in the output file."""
+    try:
+        with services().database.session() as session:
+            cancel_batch(session, principal().tenant_id, batch_id)
+    except BatchEnded as error:
+        raise NotCancellable(str(error)) from error
+    return _read(batch_id)
+
+
+def _check_file(file_id: str) -> None:
+    with services().database.session() as session:
+        try:
+            file = get_file(session, principal().tenant_id, file_id)
+        except FileNotFound as error:
+            raise UnknownFile(file_id) from error
+    if file.purpose is not FilePurpose.BATCH:
+        raise UnusableFile(f"{file_id} has purpose {file.purpose.value}; a batch wants one of purpose batch")
+
+
+def _open(body: BatchBody) -> tuple[str, bool]:
+    """Note the batch, or find the one that the first request with this key made."""
+    tenant_id, key, batch_id = principal().tenant_id, key_of_request(), new_id("batch")
+    new = NewBatch(
+        tenant_id=tenant_id,
+        input_file_id=body.input_file_id,
+        endpoint=body.endpoint,
+        completion_window=body.completion_window,
+        window_s=seconds(body.completion_window),
+        metadata=dict(body.metadata or {}),
+    )
+    with services().database.session() as session:
+        if key is not None:
+            first_id = take(session, tenant_id, key, fingerprint((body.model_dump_json().encode(),)), batch_id)
+            if first_id != batch_id:
+                return first_id, False
+        return open_batch(session, new, batch_id=batch_id), True
+
+
+def _start(batch_id: str, body: BatchBody) -> None:
+    """Check every line, then make the job or refuse the batch."""
+    database = services().database
+    with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
+        check = Check(database, body.endpoint, services().settings.max_inputs, spool)
+        check.read(pieces(database, body.input_file_id))
+        if check.model is None or check.errors:
+            with database.session() as session:
+                refuse_batch(session, batch_id, check.errors)
+            return
+        new = _job(body, check.model, check.largest)
+        expiry = body.output_expires_after
+        with database.session() as session:
+            start_batch(session, batch_id, new, check.items(), keep_s=KEEP_S if expiry is None else expiry.seconds)
+    services().bell.ring(new.model, new.lane)
+
+
+def _job(body: BatchBody, model: ModelView, largest: Mapping[str, int | None]) -> NewJob:
+    return NewJob(
+        tenant_id=principal().tenant_id,
+        kind=JobKind.GENERATE,
+        model=model.name,
+        lane=Lane.BULK,
+        parameters=asking.defaults(model, is_chat=body.endpoint == CHAT) | dict(largest),
+        decoding=asking.DECODING,
+        metadata=dict(body.metadata or {}),
+        deadline_s=seconds(body.completion_window),
+    )
+
+
+def _read(batch_id: str) -> BatchAnswer:
+    with services().database.session() as session:
+        return batch_answer(get_batch(session, principal().tenant_id, batch_id))

@@ -1,0 +1,96 @@
+"""A job's progress as server-sent events. Each is the whole job, so whoever resumes misses nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Final
+
+from flask import Response, request
+
+from api import sse
+from api.adapter import blueprint
+from api.auth import auth, principal
+from api.awaiting import place
+from api.callers import is_gone
+from api.conditional import dump, tag
+from api.documentation import PROBLEM_CONTENT
+from api.schemas.answers import JobAnswer
+from api.services import Services, services
+from api.views import job_answer
+from models.errors import NotFound
+from models.jobs import get_job
+
+routes = blueprint("events", "Jobs")
+
+PING_S: Final = 15.0
+PAUSE_S: Final = 1.0  # between two events of a job that goes on
+RESUME: Final = "Last-Event-ID"
+
+RESPONSES: Final[dict[int | str, dict[str, str | dict[str, dict[str, Any]]]]] = {
+    200: {"description": "Events", "content": {sse.MEDIA_TYPE: {"schema": {"type": "string"}}}},
+    204: {"description": "The job has ended, and the event named by Last-Event-ID said so", "content": {}},
+    503: {"description": "Too many streams", "content": PROBLEM_CONTENT},
+}
+
+
+@routes.get("/v1/jobs/<id:job_id>/events")
+@routes.doc(responses=RESPONSES)
+@routes.auth_required(auth, roles=["jobs"])
+def read_events(job_id: str) -> Response:
+    """Follow a job: `progress` whenever it has changed, at most once a second, and `end` once it is over.
+
+    The data is the job. With `Last-Event-ID` the stream goes on after that event; an id that is not the newest is
+    answered with the job as it is.
+    """
+    known, tenant_id, caller, found = request.headers.get(RESUME), principal().tenant_id, request.environ, services()
+    first = _read(found, tenant_id, job_id)
+    if first.finished_at is not None and known == tag(first):
+        return Response(status=204)  # an EventSource then stops asking
+    with ExitStack() as held:
+        held.enter_context(place())
+        events = _events(found, tenant_id, job_id, known, caller)
+        response = sse.respond(events)
+        response.call_on_close(events.close)
+        response.call_on_close(held.pop_all().close)
+    return response
+
+
+def _events(
+    found: Services, tenant_id: str, job_id: str, known: str | None, caller: dict[str, Any]
+) -> Generator[bytes, None, None]:
+    told = Told(known)
+    while not found.watcher.is_closed and not is_gone(caller):
+        try:
+            seen = found.watcher.until(job_id, lambda: _read(found, tenant_id, job_id), told.wants, PING_S)
+        except NotFound:  # erased while it was followed
+            return
+        if tag(seen) == told.tag:
+            yield sse.PING
+            continue
+        told = Told(tag(seen), time.monotonic())
+        is_over = seen.finished_at is not None
+        yield sse.event(dump(seen), name="end" if is_over else "progress", event_id=told.tag)
+        if is_over:
+            return
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The event that the client has, and when it was sent (0: by another stream)."""
+
+    tag: str | None
+    at: float = 0.0
+
+    def wants(self, seen: JobAnswer) -> bool:
+        """Whether what is seen is worth an event now."""
+        if tag(seen) == self.tag:
+            return False
+        return seen.finished_at is not None or time.monotonic() - self.at >= PAUSE_S
+
+
+def _read(found: Services, tenant_id: str, job_id: str) -> JobAnswer:
+    with found.database.session() as session:
+        return job_answer(get_job(session, tenant_id, job_id))

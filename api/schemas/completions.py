@@ -1,0 +1,159 @@
+"""What OpenAI's completion routes take. What would change the text and cannot be served is refused, never ignored."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from api.schemas.fields import MAX_SEED, Body, LogitBias, ModelName, Stop, Text, TokenIds
+
+MAX_PROMPTS = 128
+
+
+class Nothing(Body):
+    """An object that must be empty."""
+
+
+class StreamOptions(Body):
+    """What a stream ends with."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None  # against traffic analysis; there is none here
+
+
+class Completing(Body):
+    """What both routes share. A member that is null counts as left out."""
+
+    model: ModelName
+    max_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
+    temperature: float | None = Field(default=None, ge=0, le=100, description="1 when left out")
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=0, le=10_000_000)
+    seed: int | None = Field(default=None, ge=-MAX_SEED - 1, le=MAX_SEED)
+    stop: Stop | None = None
+    n: int | None = Field(default=None, ge=1, le=16)
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    logit_bias: LogitBias | None = None
+    # Not OpenAI's; clients send them as `extra_body`.
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    repetition_penalty: float | None = Field(default=None, gt=0, le=10)
+    min_tokens: int | None = Field(default=None, ge=0, le=10_000_000)
+    stop_token_ids: TokenIds | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    # These have no bearing on the text.
+    user: Text | None = None
+    metadata: dict[str, Any] | None = None
+    store: bool | None = None
+    service_tier: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+
+    @property
+    def length(self) -> int | None:
+        """How many tokens were asked for."""
+        return self.max_tokens
+
+    @property
+    def num_top(self) -> int | None:
+        """How many of the likeliest tokens are to be listed; None for no log-probabilities at all."""
+        raise NotImplementedError
+
+    def inputs(self) -> list[dict[str, Any]]:
+        """As items take them."""
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _streams_with_options(self) -> Self:
+        if self.stream_options is not None and not self.stream:
+            raise ValueError("stream_options needs stream")
+        return self
+
+
+class TextPart(Body):
+    """A piece of a message; pictures and sound are not understood."""
+
+    type: Literal["text"]
+    text: Text
+
+
+class ChatMessage(Body):
+    """One turn. `developer` is what OpenAI calls `system` of late."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Text | list[TextPart]
+    name: Text | None = None
+
+    def plain(self) -> dict[str, str]:
+        """As a chat template takes it."""
+        role = "system" if self.role == "developer" else self.role
+        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        return {"role": role, "content": text}
+
+
+class TextFormat(Body):
+    """The only format that can be promised."""
+
+    type: Literal["text"]
+
+
+class ChatBody(Completing):
+    """The body of `POST /v1/chat/completions`."""
+
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=1000)]
+    max_completion_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
+    response_format: TextFormat | None = None
+    modalities: list[Literal["text"]] | None = None
+    tools: Annotated[list[Nothing], Field(max_length=0)] | None = None
+    tool_choice: Literal["none", "auto"] | None = None
+    parallel_tool_calls: bool | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
+
+    @property
+    def num_top(self) -> int | None:
+        """Asked for in two fields."""
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    @property
+    def length(self) -> int | None:
+        """`max_completion_tokens` is the newer name."""
+        return self.max_completion_tokens or self.max_tokens
+
+    def inputs(self) -> list[dict[str, Any]]:
+        """One conversation."""
+        return [{"messages": [message.plain() for message in self.messages]}]
+
+    @model_validator(mode="after")
+    def _lists_with_logprobs(self) -> Self:
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("top_logprobs needs logprobs")
+        return self
+
+
+class TextBody(Completing):
+    """The body of `POST /v1/completions`."""
+
+    prompt: (
+        Annotated[Text, Field(min_length=1)]
+        | Annotated[list[Annotated[Text, Field(min_length=1)]], Field(min_length=1, max_length=MAX_PROMPTS)]
+    )
+    best_of: Literal[1] | None = None
+    echo: Literal[False] | None = None
+    logprobs: int | None = Field(default=None, ge=0, le=20)
+    suffix: None = None
+
+    @property
+    def num_top(self) -> int | None:
+        """Asked for in one field."""
+        return self.logprobs
+
+    def inputs(self) -> list[dict[str, Any]]:
+        """One a prompt."""
+        return [{"prompt": text} for text in ([self.prompt] if isinstance(self.prompt, str) else self.prompt)]
+
+
+AnyBody = ChatBody | TextBody

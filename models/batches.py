@@ -1,0 +1,215 @@
+"""Batches: a file of requests, checked, then a job. A batch is a view over that job and keeps no state twice.
+
+Lock order: batch, job.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy.orm import Session
+
+from models.cancel import cancel
+from models.errors import BatchEnded, BatchNotFound
+from models.ids import new_id
+from models.jobs import JobView, get_jobs
+from models.page import Page, page_of
+from models.retention import KEEP_S
+from models.states import JobStatus
+from models.submit import NewItem, NewJob, submit
+from models.tables import Batch, File
+from models.tables.base import CLOCK
+from models.tables.files import FilePurpose, Part
+
+Json = dict[str, Any]
+
+PATIENCE_S: Final = 900  # checking takes seconds; a batch that is not through by then lost its process
+
+
+class BatchStatus(StrEnum):
+    """Where a batch is; OpenAI's words."""
+
+    VALIDATING = "validating"
+    FAILED = "failed"
+    IN_PROGRESS = "in_progress"
+    FINALIZING = "finalizing"
+    COMPLETED = "completed"
+    EXPIRED = "expired"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+
+
+ENDED: Final[Mapping[JobStatus, BatchStatus]] = {
+    JobStatus.SUCCEEDED: BatchStatus.COMPLETED,
+    JobStatus.FAILED: BatchStatus.COMPLETED,  # every request failed, and the error file says why
+    JobStatus.CANCELLED: BatchStatus.CANCELLED,
+    JobStatus.EXPIRED: BatchStatus.EXPIRED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NewBatch:
+    """A batch as the client wants it. `window_s` counts from now, `keep_s` from the end of the job."""
+
+    tenant_id: str
+    input_file_id: str
+    endpoint: str
+    completion_window: str
+    window_s: int
+    metadata: Json
+
+
+@dataclass(frozen=True, slots=True)
+class BatchView:
+    """A batch as its owner sees it; `errors` are those of its lines, and `job` is None until it was found good."""
+
+    id: str
+    endpoint: str
+    input_file_id: str
+    completion_window: str
+    window_s: int
+    metadata: Json
+    output_file_id: str | None
+    error_file_id: str | None
+    errors: Json | None
+    created_at: datetime
+    failed_at: datetime | None
+    cancelled_at: datetime | None
+    job: JobView | None
+
+    @property
+    def status(self) -> BatchStatus:
+        """Read from the job, once there is one."""
+        if self.job is None:
+            if self.failed_at is not None:
+                return BatchStatus.FAILED
+            return BatchStatus.VALIDATING if self.cancelled_at is None else BatchStatus.CANCELLED
+        if self.job.status in ENDED:
+            return ENDED[self.job.status]
+        if self.job.cancel_requested_at is not None:
+            return BatchStatus.CANCELLING
+        is_open = self.job.counts.queued or self.job.counts.running
+        return BatchStatus.IN_PROGRESS if is_open else BatchStatus.FINALIZING
+
+
+IS_VALIDATING: Final = (Batch.job_id.is_(None), Batch.failed_at.is_(None), Batch.cancelled_at.is_(None))
+
+# Whoever checked them is gone: nobody else would ever end them.
+GIVE_UP: Final = text("""
+UPDATE batches SET failed_at = statement_timestamp(), errors = CAST(:errors AS jsonb)
+WHERE id IN (
+    SELECT id FROM batches
+    WHERE job_id IS NULL AND failed_at IS NULL AND cancelled_at IS NULL
+      AND created_at < statement_timestamp() - make_interval(secs => :patience_s)
+    ORDER BY created_at LIMIT :limit FOR UPDATE SKIP LOCKED
+)
+""")
+
+INTERRUPTED: Final = {"code": "validation_interrupted", "message": "the check of the input was interrupted; try again"}
+
+
+def open_batch(session: Session, new: NewBatch, *, batch_id: str | None = None) -> str:
+    """Note a batch whose lines are about to be checked; returns its id."""
+    batch_id = batch_id or new_id("batch")
+    values = {name: getattr(new, name) for name in NewBatch.__slots__ if name != "metadata"}
+    session.execute(insert(Batch).values(id=batch_id, labels=new.metadata, **values))
+    return batch_id
+
+
+def start_batch(
+    session: Session, batch_id: str, new_job: NewJob, items: Iterable[NewItem], *, keep_s: int = KEEP_S
+) -> None:
+    """Make the job of a batch that was found good; nothing when it was called off meanwhile. Raises as `submit`."""
+    query = select(Batch.id).where(Batch.id == batch_id, *IS_VALIDATING).with_for_update()
+    if session.scalar(query) is None:
+        return
+    job_id = submit(session, new_job, items).job_id
+    files = {part: new_id("file") for part in Part}
+    for part, file_id in files.items():
+        session.execute(
+            insert(File).values(
+                id=file_id,
+                tenant_id=new_job.tenant_id,
+                filename=f"{batch_id}_{part.value}.jsonl",
+                purpose=FilePurpose.BATCH_OUTPUT,
+                job_id=job_id,
+                part=part,
+                keep_s=keep_s,
+            )
+        )
+    names = {"output_file_id": files[Part.OUTPUT], "error_file_id": files[Part.ERROR]}
+    session.execute(update(Batch).where(Batch.id == batch_id).values(job_id=job_id, **names))
+
+
+def refuse_batch(session: Session, batch_id: str, errors: Sequence[Json]) -> None:
+    """End a batch whose input is wrong; nothing of it ever runs."""
+    values = {"failed_at": CLOCK, "errors": {"object": "list", "data": list(errors)}}
+    session.execute(update(Batch).where(Batch.id == batch_id, *IS_VALIDATING).values(**values))
+
+
+def drop_batch(session: Session, batch_id: str) -> None:
+    """Forget a batch that could not be made after all."""
+    session.execute(delete(Batch).where(Batch.id == batch_id, *IS_VALIDATING))
+
+
+def give_up(session: Session, *, limit: int) -> None:
+    """Refuse up to `limit` batches whose check was never finished."""
+    errors = json.dumps({"object": "list", "data": [INTERRUPTED]})
+    session.execute(GIVE_UP, {"errors": errors, "patience_s": PATIENCE_S, "limit": limit})
+
+
+def cancel_batch(session: Session, tenant_id: str, batch_id: str) -> None:
+    """Call a batch off; what has been answered is kept. Asking again changes nothing.
+
+    Raises:
+        BatchNotFound: the tenant has no such batch.
+        BatchEnded: there is nothing left to cancel.
+    """
+    query = select(Batch).where(Batch.id == batch_id, Batch.tenant_id == tenant_id).with_for_update()
+    batch = session.scalar(query, execution_options={"populate_existing": True})
+    if batch is None:
+        raise BatchNotFound(batch_id)
+    view = _views(session, tenant_id, [batch])[0]
+    if view.status in (BatchStatus.COMPLETED, BatchStatus.FAILED, BatchStatus.EXPIRED):
+        raise BatchEnded(batch_id, view.status.value)
+    if view.status is BatchStatus.VALIDATING:
+        session.execute(update(Batch).where(Batch.id == batch_id).values(cancelled_at=CLOCK))
+    elif view.job is not None:
+        cancel(session, tenant_id, view.job.id)
+
+
+def get_batch(session: Session, tenant_id: str, batch_id: str) -> BatchView:
+    """One batch. Raises BatchNotFound."""
+    query = select(Batch).where(Batch.id == batch_id, Batch.tenant_id == tenant_id)
+    batch = session.scalar(query, execution_options={"populate_existing": True})
+    if batch is None:
+        raise BatchNotFound(batch_id)
+    return _views(session, tenant_id, [batch])[0]
+
+
+def list_batches(session: Session, tenant_id: str, *, after: str | None = None, limit: int = 20) -> Page[BatchView]:
+    """The tenant's batches, newest first, from the one after id `after`."""
+    query = select(Batch).where(Batch.tenant_id == tenant_id).order_by(Batch.id.desc()).limit(limit + 1)
+    if after is not None:
+        query = query.where(Batch.id < after)
+    page = page_of(session.scalars(query).all(), limit)
+    return Page(tuple(_views(session, tenant_id, page.data)), page.has_more)
+
+
+def endpoint_of(session: Session, job_id: str) -> str | None:
+    """Which route the requests of a batch's job were meant for; None for a job that belongs to no batch."""
+    return session.scalar(select(Batch.endpoint).where(Batch.job_id == job_id))
+
+
+def _views(session: Session, tenant_id: str, batches: Sequence[Batch]) -> list[BatchView]:
+    jobs = get_jobs(session, tenant_id, [batch.job_id for batch in batches if batch.job_id is not None])
+    return [_view(batch, jobs.get(batch.job_id or "")) for batch in batches]
+
+
+def _view(batch: Batch, job: JobView | None) -> BatchView:
+    kept = {name: getattr(batch, name) for name in BatchView.__slots__ if name not in ("metadata", "job")}
+    return BatchView(**kept, metadata=batch.labels, job=job)

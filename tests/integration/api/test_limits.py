@@ -1,0 +1,73 @@
+"""Rate limits: by key, told in OpenAI's words, and open when Redis is away."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from apiflask import APIFlask
+
+from api.app import create_app
+from api.errors import BadSetting
+from api.extension import EXTENSION
+from api.services import Services
+from api.settings import Settings
+from models.keys import Scope, create_key
+from models.tenants import ensure_tenant
+from tests.integration.api.conftest import Caller
+
+
+@contextmanager
+def limited(settings: Settings, redis_url: str) -> Iterator[tuple[APIFlask, Services]]:
+    app = create_app(replace(settings, redis_url=redis_url, rate_limit="3 per minute"))
+    services: Services = app.extensions[EXTENSION]
+    yield app, services
+    services.bell.close(timeout_s=0.05)
+    services.database.close()
+
+
+def caller(app: APIFlask, services: Services) -> Caller:
+    with services.database.session() as session:
+        ensure_tenant(session, "ten_a")
+        _, secret = create_key(session, "ten_a", secrets.token_hex(4), frozenset(Scope), None)
+    return Caller(app.test_client(), secret)
+
+
+def test_a_key_is_limited_and_others_are_not(settings: Settings, redis_url: str) -> None:
+    with limited(settings, redis_url) as (app, services):
+        first, other = caller(app, services), caller(app, services)
+        statuses = [first.get("/v1/jobs").status_code for _ in range(3)]
+        refused = first.get("/v1/jobs")
+        another = other.get("/v1/jobs")
+        health = [first.get("/livez").status_code for _ in range(5)]
+
+    assert statuses == [200] * 3
+    assert (refused.status_code, refused.json["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert 0 < int(refused.headers["Retry-After"]) <= 61
+    assert another.status_code == 200
+    assert health == [200] * 5
+
+
+def test_without_redis_nobody_waits(settings: Settings) -> None:
+    """It accepts connections and never says a word."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as frozen,
+        limited(settings, f"redis://127.0.0.1:{frozen.getsockname()[1]}/0") as (app, services),
+    ):
+        asked = caller(app, services)
+        start = time.monotonic()
+        statuses = [asked.get("/v1/jobs").status_code for _ in range(3)]
+        elapsed_s = time.monotonic() - start
+
+    assert statuses == [200] * 3
+    assert elapsed_s < 3
+
+
+def test_a_limit_that_is_none_is_named() -> None:
+    with pytest.raises(BadSetting, match="SKIM_RATE_LIMIT"):
+        Settings.from_env({"SKIM_DATABASE_URL": "-", "SKIM_REDIS_URL": "-", "SKIM_RATE_LIMIT": "many"})

@@ -1,0 +1,32 @@
+"""Quotas: what is unfinished counts, what has ended does not."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from models.errors import QuotaExceeded
+from models.tables import Tenant
+from tests.integration.registry.conftest import Registry
+
+
+@pytest.mark.parametrize(
+    ("column", "limit", "says"),
+    [
+        ("max_open_items", 4, "at most 4 unfinished items"),
+        ("max_open_jobs", 2, "at most 2 unfinished jobs"),
+        ("max_queued_tokens", 40, "at most 40 tokens"),
+    ],
+)
+def test_the_last_of_a_quota(registry: Registry, column: str, limit: int, says: str) -> None:
+    job: dict[str, Any] = {"num_items": 2, "parameters": {"max_tokens": 5, "n": 2}}
+    with registry.database.session() as session:
+        session.execute(update(Tenant).values({column: limit}))
+    first = registry.submit(**job)
+    registry.submit(**job)
+
+    with pytest.raises(QuotaExceeded, match=says):
+        registry.submit(**job)
+    registry.complete(registry.hold(first))
+
+    registry.submit(**job)

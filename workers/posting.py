@@ -1,0 +1,100 @@
+"""Posting to an address that a client named: signed, within a time, to public hosts only, and following nobody.
+
+The host's name is resolved here and the connection goes to the very address that was looked at, so that a name which
+changes its mind in between leads nowhere.
+"""
+
+import base64
+import hashlib
+import hmac
+import ipaddress
+import socket
+import ssl
+import threading
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Final
+from urllib.parse import urlsplit
+
+TIMEOUT_S: Final = 10.0  # of a single wait
+WHOLE_S: Final = 20.0  # of everything: a receiver that drips its answer is hung up on
+PORTS: Final = {"http": 80, "https": 443}
+
+
+class Undeliverable(Exception):
+    """It was not accepted; `str()` says why in a few words."""
+
+
+def sign(secret: str, delivery_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """The headers of a delivery as Standard Webhooks has them: a SHA-256 HMAC over id, time and body.
+
+    `secret` is `whsec_` and base64.
+    """
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    digest = hmac.new(key, f"{delivery_id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
+    return {
+        "webhook-id": delivery_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+    }
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bool) -> None:
+    """Deliver; only an answer of 2xx is acceptance, a redirection is not followed.
+
+    Raises:
+        Undeliverable: no such host, a private address, no answer in time, or another status.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in PORTS or not parts.hostname:
+        raise Undeliverable("not an http or https address")
+    port = parts.port or PORTS[parts.scheme]
+    address = _address(parts.hostname, port, allow_private)
+    connection = _connection(parts.scheme, parts.hostname, port)
+    watchdog = threading.Timer(WHOLE_S, _hang_up, (connection,))
+    watchdog.start()
+    try:
+        plain = socket.create_connection((address, port), TIMEOUT_S)
+        connection.sock = _secured(plain, parts.hostname) if parts.scheme == "https" else plain
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request("POST", target, body, {"Content-Type": "application/json", **headers})
+        status = connection.getresponse().status
+    except (OSError, HTTPException) as error:
+        raise Undeliverable(type(error).__name__) from error
+    finally:
+        watchdog.cancel()
+        connection.close()
+    if not 200 <= status < 300:
+        raise Undeliverable(f"status {status}")
+
+
+def _address(host: str, port: int, allow_private: bool) -> str:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise Undeliverable("no such host") from error
+    address = str(found[0][4][0])
+    if not allow_private and not _is_public(address):
+        raise Undeliverable("a private address")
+    return address
+
+
+def _is_public(address: str) -> bool:
+    found = ipaddress.ip_address(address.partition("%")[0])
+    mapped = getattr(found, "ipv4_mapped", None)
+    plain = found if mapped is None else mapped
+    return bool(plain.is_global and not plain.is_multicast)
+
+
+def _connection(scheme: str, host: str, port: int) -> HTTPConnection:
+    kind = HTTPSConnection if scheme == "https" else HTTPConnection
+    return kind(host, port, timeout=TIMEOUT_S)
+
+
+def _secured(plain: socket.socket, host: str) -> ssl.SSLSocket:
+    return ssl.create_default_context().wrap_socket(plain, server_hostname=host)
+
+
+def _hang_up(connection: HTTPConnection) -> None:
+    if connection.sock is not None:
+        connection.sock.close()
