@@ -90,8 +90,6 @@ def test_what_one_engine_measured_the_next_is_told(service: Service) -> None:
 
     service.start_device()
     until(lambda: is_kept(3))
-    service.start_device("--threads", "7")
-    until(lambda: len(service.rows("SELECT 1 FROM step_costs")) == 2)
 
 
 @pytest.mark.parametrize("module", ["workers.app", "workers.queues", "workers.device.__main__", "workers.node"])
