@@ -113,6 +113,18 @@ def test_cancelled_job_ends_with_its_own_code(stack: Any, tmp_path: Path) -> Non
     assert stack("show", job_id, "--wait").returncode == 8
 
 
+def test_what_failed_is_tried_again(stack: Any) -> None:
+    job_id = stack("submit", "-", "--kind", "generate", stdin="far too long " * 2000).stdout.strip()
+    assert stack("show", job_id, "--wait").returncode == 8
+
+    done = stack("retry", job_id, "--wait", "--json")
+
+    retried = json.loads(done.stdout)
+    assert done.returncode == 8  # it is no shorter than before
+    assert (retried["retry_of"], retried["counts"]["failed"]) == (job_id, 1)
+    assert stack("retry", "job_00000000000000000000000000").returncode == 7
+
+
 def test_refusals_have_their_own_codes(stack: Any, tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text(DOCUMENT)
     (tmp_path / "lines.jsonl").write_text('{"prompt": "a"}\n{"prompt": 7}\n')
