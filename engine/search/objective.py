@@ -1,7 +1,8 @@
 """The objective: expected tokens per second of a skip set, from one scoring pass per prompt and the device's costs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from transformers import PreTrainedModel
@@ -16,6 +17,8 @@ from engine.search.table import Table, exact_table
 from engine.search.trial import Source, Trial
 from engine.skipset import SkipSet
 from engine.view import draft_view
+
+Result = TypeVar("Result")
 
 _TIE = 1e-4  # weight of surprise beside wrong drafts: it orders sets that are wrong equally often
 
@@ -55,9 +58,8 @@ class Objective:
         view = draft_view(self._network, skip_set)
         for reference in references[len(scored.drafts) :]:
             slot = yield from self._references.fetch(reference)
-            with self._meter.on(Phase.SCORING):
-                drafts = draft_all(view, self._references.cache, slot, reference, self._block)
-            scored.drafts.append(drafts)
+            cache = self._references.cache
+            scored.drafts.append(self.metered(lambda: draft_all(view, cache, slot, reference, self._block)))  # noqa: B023
             yield
         drafts_here = scored.drafts[: len(references)]
         tables = [
@@ -86,6 +88,11 @@ class Objective:
             passes = exact_table(view, self._references.cache, slot, reference, self.most)
             tables.append((yield from self._metered(passes)))
         return tables
+
+    def metered(self, work: Callable[[], Result]) -> Result:
+        """Do a pass that counts as scoring."""
+        with self._meter.on(Phase.SCORING):
+            return work()
 
     def _metered(self, steps: Steps[Table]) -> Steps[Table]:
         while True:

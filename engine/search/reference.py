@@ -1,6 +1,6 @@
 """References: what the full network writes for each calibration prompt, with its keys and values in slots of the cache.
 
-Written once, one token a pass. When there are fewer slots than prompts, the keys and values that were used longest ago
+Written once, in a batch as wide as the slots allow. When there are fewer slots than prompts, the keys and values that were used longest ago
 make room and are computed again, many tokens a pass, when they are needed.
 """
 
@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from engine.cache import SlotCache
 from engine.errors import BadRequest, NonFinite
-from engine.passes import Chunk, Pass, logits_of, write
+from engine.passes import IDLE, Chunk, Pass, logits_of, write
 from engine.process import Prefix
 from engine.request import Request
 from engine.sample import pick
@@ -76,30 +76,76 @@ class References:
         self._held: dict[int, Reference | None] = dict.fromkeys(slots)  # least recently used first
         self.cache = cache
 
-    def write(self, request: Request) -> Steps[Reference]:
-        """Decode a request with the full network alone.
+    def write(self, requests: Sequence[Request]) -> Steps[list[Reference]]:
+        """Decode requests with the full network alone, as many at once as there are neighbouring slots.
 
-        Raises: BadRequest when prompt, text and drafts do not fit a slot; NonFinite when the network breaks on it.
+        Raises: BadRequest when prompt, text and drafts do not fit a slot; NonFinite when the network breaks on one.
         """
+        for request in requests:
+            self._check(request)
+        written: list[Reference] = []
+        while len(written) < len(requests):
+            low, most = self._neighbours()
+            written += yield from self._write_beside(low, requests[len(written) :][:most])
+        return written
+
+    def _check(self, request: Request) -> None:
         if len(request.prompt) + 2 * request.max_tokens > self.cache.shape.length:
             raise BadRequest(
                 f"{len(request.prompt)} prompt tokens and twice {request.max_tokens} more exceed the context",
                 code="context_length_exceeded",
                 parameter="calibration",
             )
-        ends = self._eos | request.stop_tokens
-        slot = self._oldest()
-        yield from self._fill(slot, request.prompt[:-1])
-        tokens = list(request.prompt)
-        for _ in range(request.max_tokens):
+
+    def _neighbours(self) -> tuple[int, int]:
+        """The longest run of slots side by side, of which the one used longest ago: (first, count)."""
+        runs: list[list[int]] = []
+        for slot in sorted(self._held):
+            if runs and runs[-1][-1] == slot - 1:
+                runs[-1].append(slot)
+            else:
+                runs.append([slot])
+        longest = max(runs, key=len)
+        return longest[0], len(longest)
+
+    def _write_beside(self, low: int, requests: Sequence[Request]) -> Steps[list[Reference]]:
+        """References in slots ``low``, ``low + 1``, ..., all a token further each pass."""
+        for slot, request in enumerate(requests, low):
+            yield from self._fill(slot, request.prompt[:-1])
+        texts: list[list[int]] = [[] for _ in requests]
+        ends = [self._eos | request.stop_tokens for request in requests]
+        open_ = list(range(len(requests)))
+        while open_:
             with self._meter.on(Phase.REFERENCES):
-                tokens.append(self._next(slot, tokens, request, ends))
+                self._extend(low, requests, texts, open_)
             yield
-            if tokens[-1] in ends:
-                break
-        reference = Reference(request, tuple(tokens[len(request.prompt) :]), ends)
-        self._hold(slot, reference)
-        return reference
+            open_ = [i for i in open_ if len(texts[i]) < requests[i].max_tokens and texts[i][-1] not in ends[i]]
+        written = [Reference(*one) for one in zip(requests, map(tuple, texts), ends, strict=True)]
+        for slot, reference in enumerate(written, low):
+            self._hold(slot, reference)
+        return written
+
+    def _extend(
+        self, low: int, requests: Sequence[Request], texts: Sequence[list[int]], open_: Sequence[int]
+    ) -> None:
+        """One more token for each text that is still open."""
+        chunks = [IDLE] * len(requests)
+        for i in open_:
+            tokens = (*requests[i].prompt, *texts[i])
+            chunks[i] = Chunk(tokens[-1:], len(tokens) - 1)
+        run = Pass(self.cache, low, chunks)
+        prefixes = [
+            Prefix(request.prompt, text, (), self._eos | request.stop_tokens)
+            if request.sampling.has_processors
+            else None
+            for request, text in zip(requests, texts, strict=True)
+        ]
+        picks = pick(logits_of(self._network, run), [one.sampling for one in requests], run.positions, prefixes)
+        for i in open_:
+            if not picks.is_finite[i][0]:
+                self.cache.clear(low + i, 0)
+                raise NonFinite("the network gave NaN or infinite numbers for a calibration prompt")
+            texts[i].append(picks.tokens[i][0])
 
     def fetch(self, reference: Reference) -> Steps[int]:
         """The slot that holds a reference's keys and values, computed again where they had to make room."""
@@ -131,13 +177,3 @@ class References:
                     self.cache.clear(slot, 0)
                     raise NonFinite("the network gave NaN or infinite numbers for a calibration prompt")
             yield
-
-    def _next(self, slot: int, tokens: Sequence[int], request: Request, ends: frozenset[int]) -> int:
-        run = Pass(self.cache, slot, [Chunk(tokens[-1:], len(tokens) - 1)])
-        output = tokens[len(request.prompt) :]
-        prefix = Prefix(request.prompt, output, (), ends) if request.sampling.has_processors else None
-        picks = pick(logits_of(self._network, run), [request.sampling], run.positions, [prefix])
-        if not picks.is_finite[0][0]:
-            self.cache.clear(slot, 0)
-            raise NonFinite("the network gave NaN or infinite numbers for a calibration prompt")
-        return picks.tokens[0][0]

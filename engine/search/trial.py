@@ -46,6 +46,11 @@ class Notebook(Protocol):
     Nothing here waits: what is not there yet is asked for again after the next unit of other work.
     """
 
+    @property
+    def can_propose(self) -> bool:
+        """Whether proposals come at all."""
+        ...
+
     def find(self, skip_set: SkipSet) -> Trial | None:
         """The trial of a skip set, by whoever scored it."""
         ...
