@@ -48,7 +48,9 @@ class Practice:
         self._time = Stopwatch(network, cache, 0, requests, eos, self._meter)
         self._log = log
         self._space = {f"x{index}": IntDistribution(0, 1) for index in range(2 * self._layers)}
-        self.evaluations = [Evaluation(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
+        self.evaluations = (
+            [Evaluation(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
+        )
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         sampler = optuna.samplers.GPSampler(seed=seed + len(self.evaluations), n_startup_trials=10)
         self._study = optuna.create_study(direction="maximize", sampler=sampler)

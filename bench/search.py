@@ -240,7 +240,9 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=400)
     parser.add_argument("--evaluations", type=int, default=EVALUATIONS, help="of the published procedure, each network")
     parser.add_argument("--seconds", type=float, default=3600, help="after which the published procedure is cut")
-    parser.add_argument("--logs", type=Path, default=Path(tempfile.gettempdir()), help="its evaluations, to continue from")
+    parser.add_argument(
+        "--logs", type=Path, default=Path(tempfile.gettempdir()), help="its evaluations, to continue from"
+    )
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

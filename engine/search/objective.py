@@ -80,6 +80,10 @@ class Objective:
             prompts=len(references),
         )
 
+    def drafts(self, skip_set: SkipSet) -> list[Drafts]:
+        """What the passes of a scored set said, in the order of the references."""
+        return self._scored[skip_set].drafts
+
     def tables(self, skip_set: SkipSet, references: Sequence[Reference]) -> Steps[list[Table]]:
         """The exact table of each reference."""
         view, tables = draft_view(self._network, skip_set), []

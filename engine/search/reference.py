@@ -125,9 +125,7 @@ class References:
             self._hold(slot, reference)
         return written
 
-    def _extend(
-        self, low: int, requests: Sequence[Request], texts: Sequence[list[int]], open_: Sequence[int]
-    ) -> None:
+    def _extend(self, low: int, requests: Sequence[Request], texts: Sequence[list[int]], open_: Sequence[int]) -> None:
         """One more token for each text that is still open."""
         chunks = [IDLE] * len(requests)
         for i in open_:

@@ -255,4 +255,6 @@ def check(network: PreTrainedModel) -> None:
     if family.adds_residual:
         raise Unsupported(f"{network.config.model_type} derives positions from columns and cannot be searched")
     if network.config.num_hidden_layers < _LEAST_LAYERS:
-        raise BadRequest(f"a network of {network.config.num_hidden_layers} layers has nothing to spare", parameter="model")
+        raise BadRequest(
+            f"a network of {network.config.num_hidden_layers} layers has nothing to spare", parameter="model"
+        )

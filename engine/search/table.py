@@ -44,9 +44,7 @@ class Table:
         return np.cumprod(self.are_right, axis=1, dtype=np.int64).sum(axis=1)
 
 
-def exact_table(
-    view: PreTrainedModel, cache: SlotCache, slot: int, reference: Reference, depth: int
-) -> Steps[Table]:
+def exact_table(view: PreTrainedModel, cache: SlotCache, slot: int, reference: Reference, depth: int) -> Steps[Table]:
     """The exact table in ``depth`` passes: blocks of ``depth`` that begin one position later in each."""
     are_right = np.zeros((reference.width, depth), dtype=bool)
     confidence = np.zeros((reference.width, depth))
