@@ -11,20 +11,21 @@ from pathlib import Path
 from time import perf_counter
 
 import optuna
-from optuna.distributions import IntDistribution
+from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.trial import create_trial
+from transformers import PreTrainedModel
 
 from engine.cache import CacheShape, SlotCache
 from engine.request import Drafter, Request
 from engine.search.decode import Stopwatch
 from engine.search.finalists import Contender
 from engine.search.meter import Meter, Phase
-from engine.search.simulate import Exit
+from engine.search.simulate import Reach
 from engine.search.steps import drain
 from engine.skipset import SkipSet
 
 PROMPTS, TOKENS, EVALUATIONS = 8, 32, 1000
-EXIT = Exit(12, 0.6, is_frozen=False)  # the paper's adaptive exit
+REACH = Reach(12, 0.6, is_frozen=False)  # the paper's adaptive exit
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +41,18 @@ class Evaluation:
 class Practice:
     """The published search on one network, continued from what ``log`` holds."""
 
-    def __init__(self, network, requests: Sequence[Request], eos: frozenset[int], log: Path, seed: int) -> None:  # type: ignore[no-untyped-def]
-        self._layers = network.config.num_hidden_layers
+    def __init__(
+        self, network: PreTrainedModel, requests: Sequence[Request], eos: frozenset[int], log: Path, seed: int
+    ) -> None:
+        layers = network.config.num_hidden_layers
         self._meter = Meter(network.device)
         length = max(len(request.prompt) for request in requests) + TOKENS
         cache = SlotCache(CacheShape.of(network, 1, length), network.dtype, network.device)
         self._time = Stopwatch(network, cache, 0, requests, eos, self._meter)
         self._log = log
-        self._space = {f"x{index}": IntDistribution(0, 1) for index in range(2 * self._layers)}
-        self.evaluations = (
-            [Evaluation(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
-        )
+        self._space: dict[str, BaseDistribution] = {f"x{index}": IntDistribution(0, 1) for index in range(2 * layers)}
+        lines = log.read_text().splitlines() if log.exists() else []
+        self.evaluations = [Evaluation(**json.loads(line)) for line in lines]
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         sampler = optuna.samplers.GPSampler(seed=seed + len(self.evaluations), n_startup_trials=10)
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
@@ -76,7 +78,7 @@ class Practice:
 
     def time(self, skip_set: SkipSet) -> float:
         """Tokens per second of decoding the prompts with a set."""
-        return drain(self._time(Contender(Drafter.SKIP, skip_set, EXIT)))
+        return drain(self._time(Contender(Drafter.SKIP, skip_set, REACH)))
 
     @property
     def device_s(self) -> float:

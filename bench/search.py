@@ -7,7 +7,6 @@ Needs ``pip install -e '.[search]'``; the plot needs matplotlib too.
 """
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -24,12 +23,12 @@ from transformers import PreTrainedModel
 from bench.decoys import Decoys
 from bench.planted import plant, prompts_of
 from bench.practice import EVALUATIONS, PROMPTS, TOKENS, Practice
-from bench.report import RESULTS, save
+from bench.report import save
 from bench.weights import shape
 from engine.cache import CacheShape, SlotCache
 from engine.request import Request
 from engine.search.costs import Load, measure
-from engine.search.meter import Meter, Phase
+from engine.search.meter import Meter
 from engine.search.objective import Objective, best_plan
 from engine.search.reference import References
 from engine.search.search import Budget, Calibration, Search, Settings

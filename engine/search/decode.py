@@ -16,7 +16,7 @@ from engine.request import Drafter, Request
 from engine.sample import pick
 from engine.search.finalists import Contender
 from engine.search.meter import Meter, Phase
-from engine.search.simulate import Exit
+from engine.search.simulate import Reach
 from engine.search.steps import Steps
 from engine.view import draft_view
 
@@ -73,12 +73,12 @@ class Stopwatch:
             began = self._spent
             self._prefill(text)
             prefill_s += self._spent - began
-            exit_ = contender.exit or Exit(_LOOKED_UP)
+            reach = contender.reach or Reach(_LOOKED_UP)
             while text.generated < request.max_tokens and not ends & set(text.tokens[len(request.prompt) :]):
                 with self._meter.on(Phase.CONFIRMATION):
-                    drafts = self._drafts(contender.drafter, view, text, exit_)
+                    drafts = self._drafts(contender.drafter, view, text, reach)
                     accepted = self._verify(text, drafts)
-                exit_ = exit_.after(len(drafts), accepted)
+                reach = reach.after(len(drafts), accepted)
                 yield
             tokens += text.generated
         return tokens / (self._spent - before - prefill_s)
@@ -88,12 +88,13 @@ class Stopwatch:
         return self._meter.seconds[Phase.CONFIRMATION]
 
     def _prefill(self, text: _Text) -> None:
+        self._cache.seat(self._slot, len(text.request.prompt) + text.request.max_tokens)
         if len(text.tokens) > 1:
             with self._meter.on(Phase.CONFIRMATION):
                 write(self._network, Pass(self._cache, self._slot, [Chunk(text.tokens[:-1], 0)]))
 
-    def _drafts(self, drafter: Drafter, view: PreTrainedModel, text: _Text, exit_: Exit) -> list[int]:
-        most = min(exit_.most, text.room)
+    def _drafts(self, drafter: Drafter, view: PreTrainedModel, text: _Text, reach: Reach) -> list[int]:
+        most = min(reach.most, text.room)
         if drafter is Drafter.LOOKUP:
             return text.index.draft(most)
         drafts: list[int] = []
@@ -103,7 +104,7 @@ class Stopwatch:
             logits = logits_of(view, run)
             prefix = self._prefix(text, [], drafts)
             drafts += pick(logits, [text.request.sampling], run.positions, [prefix]).tokens[0]
-            if exit_.threshold > 0 and float(logits[0, 0].softmax(-1)[drafts[-1]]) < exit_.threshold:
+            if reach.threshold > 0 and float(logits[0, 0].softmax(-1)[drafts[-1]]) < reach.threshold:
                 break
         return drafts
 

@@ -11,7 +11,7 @@ from statistics import mean, median, stdev
 from engine.request import Drafter
 from engine.search.objective import Objective, Plan, best_plan
 from engine.search.reference import Reference
-from engine.search.simulate import Exit
+from engine.search.simulate import Reach
 from engine.search.steps import Steps
 from engine.skipset import SkipSet
 
@@ -29,11 +29,11 @@ class Finalist:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A way to decode: plain, by lookup, or with a skip set as far as ``exit`` says."""
+    """A way to decode: plain, by lookup, or with a skip set as far as ``reach`` says."""
 
     drafter: Drafter
     skip_set: SkipSet | None = None
-    exit: Exit | None = None
+    reach: Reach | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,5 +128,5 @@ def expected_verdict(finalists: Sequence[Finalist], incumbent: SkipSet | None) -
 
 def contenders_of(finalists: Sequence[Finalist]) -> list[Contender]:
     """Plain, lookup, and every finalist by its plan."""
-    skips = [Contender(Drafter.SKIP, finalist.skip_set, finalist.plan.exit) for finalist in finalists]
+    skips = [Contender(Drafter.SKIP, finalist.skip_set, finalist.plan.reach) for finalist in finalists]
     return [Contender(Drafter.PLAIN), Contender(Drafter.LOOKUP), *skips]

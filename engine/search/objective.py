@@ -11,7 +11,7 @@ from engine.search.costs import Load
 from engine.search.meter import Meter, Phase
 from engine.search.reference import Reference, References
 from engine.search.scoring import Drafts, draft_all
-from engine.search.simulate import Exit, simulate_all
+from engine.search.simulate import Reach, simulate_all
 from engine.search.steps import Steps
 from engine.search.table import Table, exact_table
 from engine.search.trial import Source, Trial
@@ -27,7 +27,7 @@ _TIE = 1e-4  # weight of surprise beside wrong drafts: it orders sets that are w
 class Plan:
     """How far to draft with a skip set, and how fast that is expected to be over plain decoding."""
 
-    exit: Exit
+    reach: Reach
     speed: float
 
 
@@ -73,10 +73,10 @@ class Objective:
             skip_set,
             source,
             speed=plan.speed,
-            spread=_spread(tables, skip_set, self.load, plan.exit),
+            spread=_spread(tables, skip_set, self.load, plan.reach),
             acceptance=float(are_right.mean()),
             loss=float(1 - are_right.mean() + _TIE * surprise.clip(max=100).mean()),
-            draft_length=plan.exit.most,
+            draft_length=plan.reach.most,
             prompts=len(references),
         )
 
@@ -114,22 +114,22 @@ def best_length(tables: Sequence[Table], skip_set: SkipSet, load: Load) -> Plan:
     most = min(table.depth for table in tables)
     plans = []
     for length in range(1, most + 1):
-        exit_ = Exit(length)
-        plans.append(Plan(exit_, load.speed(simulate_all(tables, exit_), skip_set)))
+        reach = Reach(length)
+        plans.append(Plan(reach, load.speed(simulate_all(tables, reach), skip_set)))
     return max(plans, key=lambda plan: plan.speed)
 
 
 def best_plan(tables: Sequence[Table], skip_set: SkipSet, load: Load, thresholds: Sequence[float]) -> Plan:
     """The draft length and threshold that are fastest; threshold 0 is a fixed length."""
     most = min(table.depth for table in tables)
-    exits = [Exit(length, threshold) for length in range(1, most + 1) for threshold in (0.0, *thresholds)]
-    plans = [Plan(exit_, load.speed(simulate_all(tables, exit_), skip_set)) for exit_ in exits]
+    reaches = [Reach(length, threshold) for length in range(1, most + 1) for threshold in (0.0, *thresholds)]
+    plans = [Plan(reach, load.speed(simulate_all(tables, reach), skip_set)) for reach in reaches]
     return max(plans, key=lambda plan: plan.speed)
 
 
-def _spread(tables: Sequence[Table], skip_set: SkipSet, load: Load, exit_: Exit) -> float:
+def _spread(tables: Sequence[Table], skip_set: SkipSet, load: Load, reach: Reach) -> float:
     """Standard error of the speed over prompts."""
     if len(tables) < 2:
         return 0.0
-    speeds = [load.speed(simulate_all([table], exit_), skip_set) for table in tables]
+    speeds = [load.speed(simulate_all([table], reach), skip_set) for table in tables]
     return float(np.std(speeds, ddof=1) / np.sqrt(len(speeds)))

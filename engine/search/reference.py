@@ -1,7 +1,7 @@
-"""References: what the full network writes for each calibration prompt, with its keys and values in slots of the cache.
+"""References: what the full network writes for each calibration prompt, its keys and values in slots of the cache.
 
-Written once, in a batch as wide as the slots allow. When there are fewer slots than prompts, the keys and values that were used longest ago
-make room and are computed again, many tokens a pass, when they are needed.
+Written once, in a batch as wide as the slots allow. When there are fewer slots than prompts, the keys and values that
+were used longest ago make room and are computed again, many tokens a pass, when they are needed.
 """
 
 from collections.abc import Sequence
@@ -98,7 +98,7 @@ class References:
             )
 
     def _neighbours(self) -> tuple[int, int]:
-        """The longest run of slots side by side, of which the one used longest ago: (first, count)."""
+        """The longest run of slots side by side: (first, count)."""
         runs: list[list[int]] = []
         for slot in sorted(self._held):
             if runs and runs[-1][-1] == slot - 1:
@@ -111,7 +111,7 @@ class References:
     def _write_beside(self, low: int, requests: Sequence[Request]) -> Steps[list[Reference]]:
         """References in slots ``low``, ``low + 1``, ..., all a token further each pass."""
         for slot, request in enumerate(requests, low):
-            yield from self._fill(slot, request.prompt[:-1])
+            yield from self._fill(slot, request, request.prompt[:-1])
         texts: list[list[int]] = [[] for _ in requests]
         ends = [self._eos | request.stop_tokens for request in requests]
         open_ = list(range(len(requests)))
@@ -150,7 +150,7 @@ class References:
         slot = next((slot for slot, held in self._held.items() if held == reference), None)
         if slot is None:
             slot = self._oldest()
-            yield from self._fill(slot, reference.tokens)
+            yield from self._fill(slot, reference.request, reference.tokens)
         self._hold(slot, reference)
         return slot
 
@@ -166,8 +166,9 @@ class References:
         self._held.pop(slot)
         self._held[slot] = reference
 
-    def _fill(self, slot: int, tokens: Sequence[int]) -> Steps[None]:
+    def _fill(self, slot: int, request: Request, tokens: Sequence[int]) -> Steps[None]:
         self._held[slot] = None
+        self.cache.seat(slot, len(request.prompt) + request.max_tokens)
         for low in range(0, len(tokens), _CHUNK):
             with self._meter.on(Phase.REFERENCES):
                 run = Pass(self.cache, slot, [Chunk(tokens[low : low + _CHUNK], low)])

@@ -13,6 +13,7 @@ from engine.skipset import SkipSet
 # Scores a set that only matters if it beats the given trial.
 ScoreAgainst = Callable[[Trial, SkipSet], Steps[Trial]]
 
+NOTHING = SkipSet()
 _SWAPPED = 4  # units a side that swaps are made of
 
 
@@ -20,8 +21,8 @@ _SWAPPED = 4  # units a side that swaps are made of
 class Move:
     """Units to take out of a set and to put in."""
 
-    gone: SkipSet = SkipSet()
-    come: SkipSet = SkipSet()
+    gone: SkipSet = NOTHING
+    come: SkipSet = NOTHING
 
     def applied(self, skip_set: SkipSet) -> SkipSet:
         return union([without(skip_set, self.gone), self.come])

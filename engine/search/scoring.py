@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from engine import rope
 from engine.cache import SlotCache
 from engine.passes import Chunk, Pass, logits_of
 from engine.sample import pick
@@ -42,12 +43,15 @@ class ScoringPass(Pass):
         super().__init__(cache, slot, [Chunk(reference.inputs, reference.end)])
         index = torch.arange(reference.width, device=self.columns.device)
         begins = torch.div(index - shift, block, rounding_mode="floor") * block + shift
-        self._offset = reference.width  # columns between a token's position and its draft keys
+        self._positions = self.columns - reference.width
+        sets = getattr(self.columns, rope.CARRIED, None)
+        if sets is not None:  # rotary modules look for the row's frequencies on its positions
+            setattr(self._positions, rope.CARRIED, sets)
         self._begins = begins.clamp(min=0) + reference.start  # position of each block's first token
 
     @property
     def positions(self) -> torch.Tensor:
-        return self.columns - self._offset
+        return self._positions
 
     def _build_mask(self, window: int | None, groups: int) -> torch.Tensor:
         here, begins = self.positions[0], self._begins

@@ -13,9 +13,8 @@ from transformers import PreTrainedModel
 from engine.errors import BadRequest, Unsupported
 from engine.family import family_of
 from engine.request import Request
-from engine.search.costs import Load
-from engine.search.finalists import TimeContender, Verdict, confirm, contenders_of, expected_verdict, judge, rescore
 from engine.search.chance import expected_gain, is_promising
+from engine.search.finalists import TimeContender, Verdict, confirm, contenders_of, expected_verdict, judge, rescore
 from engine.search.meter import Meter
 from engine.search.objective import Objective
 from engine.search.published import published_for
@@ -49,9 +48,11 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``few``: prompts that a candidate is scored on before it must be in the top quarter to see all of them.
-    ``climbs``: peaks of the greedy frontier that are refined. ``finalists``: sets that are scored exactly and timed, ``timed_rounds`` turns each. ``thresholds``: of the adaptive
-    exit, weighed beside fixed lengths.
+    """How a search spends its budget.
+
+    ``few``: prompts that a candidate is scored on before it must be in the top quarter to see all of them.
+    ``climbs``: peaks of the greedy frontier that are refined. ``finalists``: sets that are scored exactly and timed,
+    ``timed_rounds`` turns each. ``thresholds``: of the adaptive exit, weighed beside fixed lengths.
     """
 
     few: int = 4
@@ -76,7 +77,7 @@ class Calibration:
 class Search:
     """One search on one device. Not thread-safe: whoever owns the network drives it between other work."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what it works on, and how
         self,
         network: PreTrainedModel,
         references: References,

@@ -17,7 +17,7 @@ _INERTIA = 0.9  # of the threshold
 
 
 @dataclass(frozen=True, slots=True)
-class Exit:
+class Reach:
     """How far a round drafts: at most ``most`` drafts, and none after one whose probability is under ``threshold``.
 
     The draft under the threshold is verified too: it is paid for. Threshold 0 is a fixed length. Unless ``is_frozen``
@@ -29,8 +29,8 @@ class Exit:
     is_frozen: bool = True
     acceptance: float = 1.0
 
-    def after(self, drafted: int, accepted: int) -> "Exit":
-        """The exit of the next round."""
+    def after(self, drafted: int, accepted: int) -> "Reach":
+        """How far the next round drafts."""
         if self.is_frozen or not drafted:
             return self
         acceptance = _DECAY * self.acceptance + (1 - _DECAY) * accepted / drafted
@@ -67,17 +67,17 @@ class Counts:
         self.lengths.update(other.lengths)
 
 
-def simulate(table: Table, exit_: Exit) -> Counts:
+def simulate(table: Table, reach: Reach) -> Counts:
     """Decode one reference."""
     counts, runs = Counts(), table.runs.tolist()
-    certain = table.confidence.tolist() if exit_.threshold > 0 else None
+    certain = table.confidence.tolist() if reach.threshold > 0 else None
     at = 0
     while at < table.width:
-        drafted = min(exit_.most, table.depth, table.most_tokens - at - 1)
+        drafted = min(reach.most, table.depth, table.most_tokens - at - 1)
         if certain is not None:
-            drafted = next((k + 1 for k in range(drafted) if certain[at][k] < exit_.threshold), drafted)
+            drafted = next((k + 1 for k in range(drafted) if certain[at][k] < reach.threshold), drafted)
         accepted = min(runs[at], drafted)
-        exit_ = exit_.after(drafted, accepted)
+        reach = reach.after(drafted, accepted)
         counts.lengths[drafted] += 1
         counts.accepted += accepted
         at += accepted + 1
@@ -85,9 +85,9 @@ def simulate(table: Table, exit_: Exit) -> Counts:
     return counts
 
 
-def simulate_all(tables: Iterable[Table], exit_: Exit) -> Counts:
+def simulate_all(tables: Iterable[Table], reach: Reach) -> Counts:
     """Decode several references, each from the same first threshold."""
     total = Counts()
     for table in tables:
-        total.add(simulate(table, exit_))
+        total.add(simulate(table, reach))
     return total

@@ -28,7 +28,7 @@ class Table:
     @classmethod
     def of_first(cls, drafts: Drafts, depth: int, most_tokens: int) -> Self:
         """An estimate from one pass: later drafts are taken to be as right as the first of a round would be there."""
-        return cls(_ahead(drafts.are_right, depth), _ahead(drafts.confidence, depth), most_tokens)
+        return cls(_ahead(drafts.are_right, depth) > 0, _ahead(drafts.confidence, depth), most_tokens)
 
     @property
     def width(self) -> int:
@@ -36,12 +36,13 @@ class Table:
 
     @property
     def depth(self) -> int:
-        return self.are_right.shape[1]
+        return int(self.are_right.shape[1])
 
     @property
     def runs(self) -> NDArray[np.int64]:
         """Right drafts before the first wrong one [width], at most ``depth``."""
-        return np.cumprod(self.are_right, axis=1, dtype=np.int64).sum(axis=1)
+        leading: NDArray[np.int64] = np.cumprod(self.are_right, axis=1, dtype=np.int64)
+        return np.asarray(leading.sum(axis=1))
 
 
 def exact_table(view: PreTrainedModel, cache: SlotCache, slot: int, reference: Reference, depth: int) -> Steps[Table]:
@@ -59,7 +60,7 @@ def exact_table(view: PreTrainedModel, cache: SlotCache, slot: int, reference: R
     return Table(are_right, confidence, reference.request.max_tokens)
 
 
-def _ahead(values: NDArray[np.generic], depth: int) -> NDArray[np.generic]:
+def _ahead(values: NDArray[np.bool_] | NDArray[np.float64], depth: int) -> NDArray[np.float64]:
     """Entry (s, k) is ``values[s + k]``, zero beyond the end."""
-    padded = np.concatenate((values, np.zeros(depth - 1, dtype=values.dtype)))
+    padded = np.concatenate((values.astype(np.float64), np.zeros(depth - 1)))
     return np.lib.stride_tricks.sliding_window_view(padded, depth)

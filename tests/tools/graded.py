@@ -1,4 +1,4 @@
-"""Networks whose sub-layers matter unequally, so that skip sets of every acceptance exist; and decoding them for real."""
+"""Networks whose sub-layers matter unequally, so that skip sets of every acceptance exist; decoding them for real."""
 
 import copy
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from engine.passes import Chunk, Pass, logits_of, write
 from engine.request import Request
 from engine.row import Row
 from engine.sample import pick
-from engine.search.simulate import Counts, Exit
+from engine.search.simulate import Counts, Reach
 from engine.skipset import SkipSet
 from engine.view import draft_view
 from tests.tools.networks import tiny
@@ -40,39 +40,26 @@ def cache_of(network: PreTrainedModel, slots: int = 4, length: int = 256) -> Slo
     return SlotCache(shape, network.dtype, network.device)
 
 
-def decode_for_real(network: PreTrainedModel, skip_set: SkipSet, request: Request, exit_: Exit) -> Counts:
+def decode_for_real(network: PreTrainedModel, skip_set: SkipSet, request: Request, reach: Reach) -> Counts:
     """Draft with the engine's own drafter, verify with its passes, one row in slot 0."""
     cache = cache_of(network, 1)
+    cache.seat(0, len(request.prompt) + request.max_tokens)
     drafter = SkipDrafter(draft_view(network, skip_set), cache)
     row, counts = Row(request, frozenset(), None), Counts()
     if row.num_unwritten:
         write(network, Pass(cache, 0, [Chunk(row.tokens[:-1], 0)]))
         row.length = len(row.tokens) - 1
     while row.finish_reason is None:
-        drafts = _drafts(drafter, draft_view(network, skip_set), cache, row, exit_)
+        (drafts,) = drafter.propose([row], [()], [min(reach.most, row.tokens_left - 1)], reach.threshold)
         picks = _picks(network, cache, row, drafts)
         accepted = agreeing(drafts, picks)
-        exit_ = exit_.after(len(drafts), accepted)
+        reach = reach.after(len(drafts), accepted)
         counts.lengths[len(drafts)] += 1
         counts.accepted += accepted
         row.length += accepted + 1
         row.take(picks[: accepted + 1])
     counts.tokens = row.num_generated
     return counts
-
-
-def _drafts(drafter: SkipDrafter, view: PreTrainedModel, cache: SlotCache, row: Row, exit_: Exit) -> list[int]:
-    most = min(exit_.most, row.tokens_left - 1)
-    if exit_.threshold == 0:
-        return drafter.propose([row], [most])[0]
-    drafts: list[int] = []
-    for step in range(most):
-        run = Pass(cache, 0, [Chunk([drafts[-1] if drafts else row.pending], row.length + step)])
-        logits = logits_of(view, run)
-        drafts += pick(logits, [row.request.sampling], run.positions).tokens[0]
-        if float(logits[0, 0].softmax(-1)[drafts[-1]]) < exit_.threshold:
-            break
-    return drafts
 
 
 def _picks(network: PreTrainedModel, cache: SlotCache, row: Row, drafts: Sequence[int]) -> list[int]:

@@ -69,7 +69,7 @@ class StudyNotebook:
     ) -> None:
         self._study, self._layers, self._owner, self._kind = study, layers, owner, sampler
         self._sampler = sampler_of(sampler, seed)
-        self._dice = Random(seed)
+        self._dice = Random(seed)  # noqa: S311  of candidates, not of secrets
         self._known: dict[SkipSet, Trial] = {}
         self._mine: dict[SkipSet, FrozenTrial] = {}  # claimed and not scored yet
         names = [f"{half}.{layer}" for half in ("attention", "mlp") for layer in range(layers)]

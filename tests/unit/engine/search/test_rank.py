@@ -10,7 +10,7 @@ from engine.search.costs import DeviceCosts, Load
 from engine.search.meter import Meter
 from engine.search.objective import Objective
 from engine.search.reference import References
-from engine.search.simulate import Counts, Exit, simulate_all
+from engine.search.simulate import Counts, Reach, simulate_all
 from engine.search.steps import drain
 from engine.search.table import Table
 from engine.search.trial import Source
@@ -44,10 +44,10 @@ def test_ranks() -> None:
             Table.of_first(drafts, DRAFTS, request.max_tokens)
             for drafts, request in zip(objective.drafts(skip_set), REQUESTS, strict=True)
         ]
-        guessed.append(COSTS.speed(simulate_all(tables, Exit(DRAFTS)), skip_set))
+        guessed.append(COSTS.speed(simulate_all(tables, Reach(DRAFTS)), skip_set))
         counts = Counts()
         for request in REQUESTS:
-            counts.add(decode_for_real(network, skip_set, request, Exit(DRAFTS)))
+            counts.add(decode_for_real(network, skip_set, request, Reach(DRAFTS)))
         real.append(COSTS.speed(counts, skip_set))
         skipped.append(len(skip_set) / (2 * LAYERS))
 
@@ -75,4 +75,4 @@ def spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     below = (values[:, None] > values).sum(1)
     equal = (values[:, None] == values).sum(1)
-    return below + equal / 2
+    return np.asarray(below + equal / 2)
