@@ -63,10 +63,11 @@ class Point:
 
 
 def planted_subject(layers: int, hidden: int, tokens: int, seed: int) -> Subject:
-    """A planted network: a skip set of about a third of the sub-layers, two cancelling pairs and a redundant one."""
+    """A planted network: a skip set of about a third of the sub-layers, cancelling pairs and a redundant one."""
     dice, middle = Random(seed), range(1, layers - 1)
-    mlps = dice.sample(middle, 6)
-    decoys = Decoys(((mlps[0], mlps[1]), (mlps[2], mlps[3])), ((mlps[4], mlps[5]),))
+    mlps = dice.sample(middle, 6 if layers >= 12 else 4)
+    pairs = list(zip(mlps[::2], mlps[1::2], strict=True))
+    decoys = Decoys(tuple(pairs[:-1]), (pairs[-1],))
     attention = dice.sample(middle, round(0.45 * layers))
     mlp = dice.sample([layer for layer in middle if layer not in mlps], round(0.25 * layers))
     skip_set = SkipSet.of(attention, mlp)
@@ -74,7 +75,7 @@ def planted_subject(layers: int, hidden: int, tokens: int, seed: int) -> Subject
     network = plant(config, skip_set, 0.93, seed=seed, decoys=decoys).network
     prompts = prompts_of(config, 40, 16, seed + 100)
     requests = [Request(str(index), tuple(prompt), tokens) for index, prompt in enumerate(prompts)]
-    best = SkipSet.of(attention, [*mlp, *mlps[:5]])
+    best = SkipSet.of(attention, [*mlp, *mlps[:-1]])  # one of the redundant pair stays
     return Subject(f"planted-{layers}-{seed}", network, requests[:16], requests[16:24], requests[24:], planted=best)
 
 

@@ -9,24 +9,24 @@ from engine.skipset import SkipSet
 
 
 class Memory:
-    """Trials by skip set. Without ``dice`` it proposes nothing: warm start and refinement alone (``greedy``)."""
+    """Trials by skip set and prompts. Without ``dice`` it proposes nothing: ``greedy``, warm start and refinement."""
 
     def __init__(self, dice: Random | None = None) -> None:
-        self.trials: dict[SkipSet, Trial] = {}
+        self.trials: dict[tuple[SkipSet, int], Trial] = {}
         self._dice = dice
 
     @property
     def can_propose(self) -> bool:
         return self._dice is not None
 
-    def find(self, skip_set: SkipSet) -> Trial | None:
-        return self.trials.get(skip_set)
+    def find(self, skip_set: SkipSet, prompts: int) -> Trial | None:
+        return self.trials.get((skip_set, prompts))
 
     def claim(self, skip_set: SkipSet, source: Source) -> bool:
         return True
 
     def record(self, trial: Trial) -> None:
-        self.trials[trial.skip_set] = trial
+        self.trials[trial.skip_set, trial.prompts] = trial
 
     def propose(self, free: Iterable[SkipSet]) -> SkipSet | None:
         if self._dice is None:

@@ -3,13 +3,14 @@
 ``step`` does a unit and returns, so that a worker can decode rows in between. What it comes to is a ``Verdict``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 
 from transformers import PreTrainedModel
 
+from engine.alibi import has_falcon_biases
 from engine.errors import BadRequest, Unsupported
 from engine.family import family_of
 from engine.request import Request
@@ -17,12 +18,12 @@ from engine.search.chance import expected_gain, is_promising
 from engine.search.finalists import TimeContender, Verdict, confirm, contenders_of, expected_verdict, judge, rescore
 from engine.search.meter import Meter
 from engine.search.objective import Objective
+from engine.search.pairs import Pair, cancelling
 from engine.search.published import published_for
 from engine.search.reference import Reference, References
 from engine.search.refine import refine
 from engine.search.steps import Steps
 from engine.search.trial import Notebook, Source, Trial
-from engine.search.units import Pair, cancelling
 from engine.search.warm import Priced, frontier, leave_one_out, peaks
 from engine.skipset import SkipSet
 
@@ -103,8 +104,7 @@ class Search:
         self._time_contender, self._budget, self._settings = time_contender, budget, settings
         self._meter = meter
         self._scored: list[Reference] = []
-        self._few: dict[SkipSet, float] = {}  # speeds on the few prompts
-        self._num_run = 0  # candidates that took passes here
+        self._quick: dict[SkipSet, float] = {}  # speeds on the few prompts
         self.trials: dict[SkipSet, Trial] = {}
         self.best: Trial | None = None
         self.verdict: Verdict | None = None
@@ -187,47 +187,49 @@ class Search:
 
     def _quickly(self, skip_set: SkipSet, source: Source) -> Steps[Trial]:
         """Score on the few prompts."""
-        return (yield from self._trial(skip_set, source, lambda _: False))
+        return (yield from self._at(skip_set, source, self._settings.few))
+
+    def _in_full(self, skip_set: SkipSet, source: Source) -> Steps[Trial]:
+        """Score on all prompts."""
+        return (yield from self._at(skip_set, source, len(self._scored)))
 
     def _screened(self, skip_set: SkipSet, source: Source) -> Steps[Trial]:
         """Score on the few prompts, and on all of them when that makes the top quarter."""
-        return (yield from self._trial(skip_set, source, lambda few: is_promising(few.speed, self._few.values())))
+        few = yield from self._quickly(skip_set, source)
+        if not is_promising(few.speed, self._quick.values()):
+            return few
+        return (yield from self._in_full(skip_set, source))
 
     def _against(self, rival: Trial, skip_set: SkipSet) -> Steps[Trial]:
-        """Score on the few prompts, and on all of them when the rival is no better on the few."""
-        if rival.skip_set not in self._few:
-            few = self._scored[: self._settings.few]
-            self._few[rival.skip_set] = (yield from self._objective.score(rival.skip_set, rival.source, few)).speed
-        bar = self._few[rival.skip_set] * (1 - 1 / self._few_positions)
-        return (yield from self._trial(skip_set, Source.REFINEMENT, lambda few: few.speed >= bar))
+        """Score on the few prompts, and on all of them when the rival is no better on the few by a draft or more."""
+        bar = yield from self._quickly(rival.skip_set, rival.source)
+        few = yield from self._quickly(skip_set, Source.REFINEMENT)
+        if few.speed < bar.speed * (1 - 1 / self._few_positions):
+            return few
+        return (yield from self._in_full(skip_set, Source.REFINEMENT))
 
-    def _in_full(self, skip_set: SkipSet, source: Source) -> Steps[Trial]:
-        return (yield from self._trial(skip_set, source, lambda _: True))
+    def _at(self, skip_set: SkipSet, source: Source, prompts: int) -> Steps[Trial]:
+        """The trial on the first prompts: what the notebook has, or else scored now.
 
-    def _trial(self, skip_set: SkipSet, source: Source, goes_on: Callable[[Trial], bool]) -> Steps[Trial]:
-        """What the notebook has of a skip set, or else score it; ``goes_on`` says whether few prompts are not enough.
-
-        Raises: Spent when it would have to be scored beyond the budget.
+        Raises: Spent for a new set beyond the budget.
         """
-        while True:
-            known = self._notebook.find(skip_set)
-            if known is not None and (known.prompts == len(self._scored) or not goes_on(known)):
-                return self._take(known)
-            if self._num_run >= self._budget.trials or self._meter.search_s >= self._budget.seconds:
-                raise Spent
+        prompts = min(prompts, len(self._scored))
+        is_new = skip_set not in self.trials
+        if is_new and (len(self.trials) >= self._budget.trials or self._meter.search_s >= self._budget.seconds):
+            raise Spent
+        while (known := self._notebook.find(skip_set, prompts)) is None:
             if self._notebook.claim(skip_set, source):
-                break
+                trial = yield from self._objective.score(skip_set, source, self._scored[:prompts])
+                self._notebook.record(trial)
+                return self._take(trial)
             yield  # somebody else is scoring it
-        self._num_run += 1
-        trial = yield from self._objective.score(skip_set, source, self._scored[: self._settings.few])
-        self._few[skip_set] = trial.speed
-        if goes_on(trial):
-            trial = yield from self._objective.score(skip_set, source, self._scored)
-        self._notebook.record(trial)
-        return self._take(trial)
+        return self._take(known)
 
     def _take(self, trial: Trial) -> Trial:
-        self.trials[trial.skip_set] = trial
+        if trial.prompts <= self._settings.few:
+            self._quick[trial.skip_set] = trial.speed
+        if trial.prompts == len(self._scored) or trial.skip_set not in self.trials:
+            self.trials[trial.skip_set] = trial
         if trial.prompts == len(self._scored) and (self.best is None or trial.speed > self.best.speed):
             self.best = trial
         return trial
@@ -252,10 +254,8 @@ class Search:
 
 def check(network: PreTrainedModel) -> None:
     """Raises Unsupported for a family that cannot be searched, BadRequest for a network too small to spare anything."""
-    family = family_of(network)
-    if family.adds_residual:
-        raise Unsupported(f"{network.config.model_type} derives positions from columns and cannot be searched")
-    if network.config.num_hidden_layers < _LEAST_LAYERS:
-        raise BadRequest(
-            f"a network of {network.config.num_hidden_layers} layers has nothing to spare", parameter="model"
-        )
+    layers = network.config.num_hidden_layers
+    if family_of(network).adds_residual or has_falcon_biases(network):
+        raise Unsupported(f"position biases of {network.config.model_type} go by columns: it cannot be searched")
+    if layers < _LEAST_LAYERS:
+        raise BadRequest(f"a network of {layers} layers has nothing to spare", parameter="model")

@@ -51,8 +51,8 @@ class Notebook(Protocol):
         """Whether proposals come at all."""
         ...
 
-    def find(self, skip_set: SkipSet) -> Trial | None:
-        """The trial of a skip set, by whoever scored it."""
+    def find(self, skip_set: SkipSet, prompts: int) -> Trial | None:
+        """The trial of a skip set on so many prompts, by whoever scored it."""
         ...
 
     def claim(self, skip_set: SkipSet, source: Source) -> bool:

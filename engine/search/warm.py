@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from engine.search.costs import Load
+from engine.search.pairs import Pair
 from engine.search.steps import Steps
 from engine.search.trial import Source, Trial
-from engine.search.units import Pair, disjoint, singles, union
+from engine.search.units import contains, disjoint, singles, union
 from engine.skipset import SkipSet
 
 Score = Callable[[SkipSet, Source], Steps[Trial]]
@@ -40,7 +41,7 @@ def leave_one_out(score: Score, load: Load, pairs: Sequence[Pair]) -> Steps[list
         alone[unit] = yield from score(unit, Source.LEAVE_ONE_OUT)
     together = yield from _pairs(score, alone, pairs)
     halves = union(pair.skip_set for pair in together)
-    usable = [*together, *(t for unit, t in alone.items() if not _within(unit, halves) and _may_skip(t, load.layers))]
+    usable = [*together, *(t for unit, t in alone.items() if not contains(halves, unit) and _may_skip(t, load.layers))]
     return sorted((Priced(t.skip_set, _price(t, empty, load)) for t in usable), key=lambda priced: priced.price)
 
 
@@ -57,10 +58,6 @@ def _pairs(score: Score, alone: dict[SkipSet, Trial], pairs: Sequence[Pair]) -> 
 
 def _halves(pair: SkipSet) -> list[SkipSet]:
     return [*(SkipSet.of([layer]) for layer in pair.attention), *(SkipSet.of((), [layer]) for layer in pair.mlp)]
-
-
-def _within(unit: SkipSet, whole: SkipSet) -> bool:
-    return unit.attention <= whole.attention and unit.mlp <= whole.mlp
 
 
 def _may_skip(trial: Trial, layers: int) -> bool:

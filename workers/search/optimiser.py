@@ -70,7 +70,7 @@ class StudyNotebook:
         self._study, self._layers, self._owner, self._kind = study, layers, owner, sampler
         self._sampler = sampler_of(sampler, seed)
         self._dice = Random(seed)  # noqa: S311  of candidates, not of secrets
-        self._known: dict[SkipSet, Trial] = {}
+        self._known: dict[SkipSet, dict[int, Trial]] = {}  # by the number of prompts
         self._mine: dict[SkipSet, FrozenTrial] = {}  # claimed and not scored yet
         names = [f"{half}.{layer}" for half in ("attention", "mlp") for layer in range(layers)]
         self._space: dict[str, BaseDistribution] = {name: IntDistribution(0, 1) for name in names}
@@ -79,10 +79,10 @@ class StudyNotebook:
     def can_propose(self) -> bool:
         return self._kind is not Sampler.GREEDY
 
-    def find(self, skip_set: SkipSet) -> Trial | None:
-        if skip_set not in self._known:
+    def find(self, skip_set: SkipSet, prompts: int) -> Trial | None:
+        if prompts not in self._known.get(skip_set, {}):
             self._refresh()
-        return self._known.get(skip_set)
+        return self._known.get(skip_set, {}).get(prompts)
 
     def claim(self, skip_set: SkipSet, source: Source) -> bool:
         """Enter a running trial; of two workers that do so at once the lower number has it."""
@@ -107,7 +107,7 @@ class StudyNotebook:
         """Tell the study."""
         entry = self._mine.pop(trial.skip_set)
         self._tell(entry, trial)
-        self._known[trial.skip_set] = trial
+        self._known.setdefault(trial.skip_set, {})[trial.prompts] = trial
 
     def propose(self, free: Iterable[SkipSet]) -> SkipSet | None:
         """Ask the sampler for a set of ``free`` units that nobody has scored."""
@@ -121,7 +121,7 @@ class StudyNotebook:
             if known is None and not self._running(skip_set):
                 return self._hold(entry, skip_set)
             if known is not None:
-                self._tell(entry, known)
+                self._tell(entry, known[max(known)])
             else:
                 self._study.tell(entry.number, state=TrialState.FAIL)
         return self._changed(skip_set, units)
@@ -161,16 +161,14 @@ class StudyNotebook:
         self._study.tell(live, trial.speed)
 
     def _refresh(self) -> None:
-        """Take in what other workers scored; of several trials of one set the one with most prompts counts."""
+        """Take in what other workers scored."""
         for entry in self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
             scored = entry.user_attrs.get(_SCORED)
             if scored is None:
                 continue
             skip_set = SkipSet.from_bits(entry.user_attrs[_BITS])
             trial = Trial(**{**scored, "skip_set": skip_set, "source": Source(scored["source"])})
-            known = self._known.get(skip_set)
-            if known is None or known.prompts < trial.prompts:
-                self._known[skip_set] = trial
+            self._known.setdefault(skip_set, {})[trial.prompts] = trial
 
     def _running(self, skip_set: SkipSet) -> list[FrozenTrial]:
         bits = skip_set.bits(self._layers)

@@ -40,16 +40,16 @@ def storage(database_url: str) -> Iterator[optuna.storages.BaseStorage]:
 def test_what_one_worker_scored_the_other_knows(storage: optuna.storages.BaseStorage) -> None:
     mine, other = (StudyNotebook(open_study(storage, "one"), LAYERS, owner) for owner in ("mine", "other"))
 
-    assert mine.find(SET) is None
+    assert mine.find(SET, 8) is None
     assert mine.claim(SET, Source.GREEDY)
     assert not other.claim(SET, Source.GREEDY)
-    assert other.find(SET) is None
+    assert other.find(SET, 8) is None
     mine.record(trial_of(SET, 1.2))
 
-    assert other.find(SET) == trial_of(SET, 1.2)
+    assert other.find(SET, 8) == trial_of(SET, 1.2)
 
 
-def test_more_prompts_replace_few(storage: optuna.storages.BaseStorage) -> None:
+def test_few_prompts_and_all_are_kept_apart(storage: optuna.storages.BaseStorage) -> None:
     notebook = StudyNotebook(open_study(storage, "one"), LAYERS, "mine")
     for prompts in (2, 8):
         assert notebook.claim(SET, Source.GREEDY)
@@ -57,7 +57,7 @@ def test_more_prompts_replace_few(storage: optuna.storages.BaseStorage) -> None:
 
     again = StudyNotebook(open_study(storage, "one"), LAYERS, "later")
 
-    assert again.find(SET) == trial_of(SET, 9.0, 8)
+    assert [again.find(SET, prompts) for prompts in (2, 8, 4)] == [trial_of(SET, 3.0, 2), trial_of(SET, 9.0, 8), None]
 
 
 def test_a_crash_loses_one_trial(storage: optuna.storages.BaseStorage) -> None:
@@ -72,7 +72,7 @@ def test_a_crash_loses_one_trial(storage: optuna.storages.BaseStorage) -> None:
     assert fail_abandoned(study, lambda owner: owner == "living") == 1
 
     assert living.claim(SET, Source.GREEDY)
-    assert living.find(SkipSet.of([0])) == trial_of(SkipSet.of([0]), 1.1)
+    assert living.find(SkipSet.of([0]), 8) == trial_of(SkipSet.of([0]), 1.1)
     assert [one.state for one in study.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING]
 
 
@@ -81,7 +81,7 @@ def test_searches_do_not_mix(storage: optuna.storages.BaseStorage) -> None:
     assert one.claim(SET, Source.GREEDY)
     one.record(trial_of(SET, 1.2))
 
-    assert two.find(SET) is None
+    assert two.find(SET, 8) is None
 
 
 @pytest.mark.parametrize("kind", [Sampler.GP, Sampler.TPE, Sampler.RANDOM])

@@ -19,11 +19,11 @@ from engine.skipset import SkipSet
 from tests.tools.graded import cache_of, decode_for_real, graded
 from tests.tools.networks import VOCABULARY
 
-LAYERS = 10
+LAYERS = 8
 DRAFTS = 3
 COSTS = DeviceCosts(LAYERS, 0.4 / LAYERS, 0.5 / LAYERS, 0.1, ((1, 1.0), (4, 1.2)))
 REQUESTS = [
-    Request(str(i), tuple((i * 7 + step * (i + 2)) % VOCABULARY for step in range(8)), 48, Sampling(0.6 * i, seed=i))
+    Request(str(i), tuple((i * 7 + step * (i + 2)) % VOCABULARY for step in range(8)), 24, Sampling(0.6 * i, seed=i))
     for i in range(2)
 ]
 
@@ -52,17 +52,17 @@ def test_ranks() -> None:
         skipped.append(len(skip_set) / (2 * LAYERS))
 
     assert len(real) >= 40
-    assert min(skipped) <= 0.05 and max(skipped) >= 0.4
+    assert min(skipped) <= 0.07 and max(skipped) >= 0.4
     assert spearman(np.array(guessed), np.array(real)) >= 0.95
 
 
 def _sets(objective: Objective, written: list) -> list[SkipSet]:  # type: ignore[type-arg]
-    """Six sets of each size up to 40 %, from the sub-layers that do least harm to all of them."""
+    """Nine sets of each size up to 44 %, drawn from the sub-layers that do least harm to all of them."""
     dice = Random(0)
     losses = {one: drain(objective.score(one, Source.LEAVE_ONE_OUT, written)).loss for one in singles(LAYERS)}
     ranked = sorted(losses, key=losses.__getitem__)
     drawn = [
-        union(dice.sample(ranked[: dice.randint(size, 2 * LAYERS)], size)) for size in range(1, 9) for _ in range(8)
+        union(dice.sample(ranked[: dice.randint(size, 2 * LAYERS)], size)) for size in range(1, 8) for _ in range(9)
     ]
     return list(dict.fromkeys(drawn))
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from bench.decoys import NO_DECOYS, Decoys
 from bench.planted import Planted, plant, prompts_of
@@ -50,7 +51,7 @@ def search_of(
     *,
     notebook: Memory | None = None,
     incumbent: SkipSet | None = None,
-    budget: Budget = Budget(),
+    budget: Budget | None = None,
     time_contender: Callable[[Contender], Steps[float]] | None = None,
     load: Load = LOAD,
 ) -> Search:
@@ -66,7 +67,7 @@ def search_of(
         meter,
         time_contender=time_contender,
         incumbent=incumbent,
-        budget=budget,
+        budget=budget or Budget(),
         settings=Settings(few=2, timed_rounds=3),
     )
 
@@ -77,14 +78,18 @@ def finish(search: Search) -> Search:
     return search
 
 
-def true_speed(network: Planted, skip_set: SkipSet) -> float:
-    """By exact tables on other prompts."""
-    meter = Meter(network.network.device)
-    slots = SlotCache(CacheShape.of(network.network, 8, 160), torch.float32, network.network.device)
-    references = References(network.network, slots, range(8), frozenset(), meter)
-    texts = drain(references.write(requests(8, seed=2)))
-    objective = Objective(network.network, references, LOAD, 6, meter)
-    return best_length(drain(objective.tables(skip_set, texts)), skip_set, LOAD).speed
+class Judge:
+    """True speeds: exact tables on prompts that no search sees."""
+
+    def __init__(self, network: PreTrainedModel) -> None:
+        meter = Meter(network.device)
+        slots = SlotCache(CacheShape.of(network, 8, 160), torch.float32, network.device)
+        references = References(network, slots, range(8), frozenset(), meter)
+        self._texts = drain(references.write(requests(8, seed=2)))
+        self._objective = Objective(network, references, LOAD, 6, meter)
+
+    def speed(self, skip_set: SkipSet) -> float:
+        return best_length(drain(self._objective.tables(skip_set, self._texts)), skip_set, LOAD).speed
 
 
 def test_a_planted_set_is_found_past_its_decoys() -> None:
@@ -93,24 +98,25 @@ def test_a_planted_set_is_found_past_its_decoys() -> None:
     search = finish(search_of(network))
 
     assert search.verdict is not None and search.verdict.finalist is not None
-    found, best = search.verdict.finalist.skip_set, true_speed(network, BEST)
-    assert true_speed(network, found) >= 0.98 * best
-    assert max(true_speed(network, one) for one in _by_leave_one_out(search)) < 0.98 * best
+    judge = Judge(network.network)
+    best = judge.speed(BEST)
+    assert judge.speed(search.verdict.finalist.skip_set) >= 0.98 * best
+    assert max(judge.speed(one) for one in _by_leave_one_out(search)) < 0.98 * best
 
 
 def _by_leave_one_out(search: Search) -> list[SkipSet]:
     """The sets that leaving one out alone suggests: the most harmless, then the two most harmless, and so on."""
     alone = [trial for trial in search.trials.values() if trial.source is Source.LEAVE_ONE_OUT]
     ranked = [trial.skip_set for trial in sorted(alone, key=lambda trial: trial.loss)]
-    return [union(ranked[:count]) for count in range(1, len(ranked))]
+    return [union(ranked[:count]) for count in range(2, len(ranked), 2)]
 
 
 def test_a_search_goes_on_from_its_notebook_without_a_pass() -> None:
     notebook = Memory()
-    first = finish(search_of(planted(DECOYS), notebook=notebook))
+    first = finish(search_of(planted(), notebook=notebook))
     known = dict(notebook.trials)
 
-    again = finish(search_of(planted(DECOYS), notebook=notebook))
+    again = finish(search_of(planted(), notebook=notebook))
 
     assert notebook.trials == known
     assert again.verdict == first.verdict
@@ -118,7 +124,7 @@ def test_a_search_goes_on_from_its_notebook_without_a_pass() -> None:
 
 
 def test_the_budget_ends_it_with_what_there_is() -> None:
-    few = finish(search_of(planted(DECOYS), budget=Budget(trials=5)))
+    few = finish(search_of(planted(), budget=Budget(trials=5)))
 
     assert len(few.trials) == 5
     assert few.verdict is not None and few.verdict.outcome is Outcome.PLAIN
@@ -153,12 +159,10 @@ def test_what_was_timed_decides(incumbent: SkipSet | None, speeds: dict[str, flo
         yield
         if contender.drafter is not Drafter.SKIP:
             return speeds[contender.drafter.value]
-        noise = 0.01 * (len(turns) % 3)
+        noise = 0.0 if contender.skip_set == incumbent else 0.03 * (turns.count(contender) % 3)
         return (speeds["active"] if contender.skip_set == incumbent else speeds["found"]) * (1 + noise)
 
-    search = finish(
-        search_of(planted(), incumbent=incumbent, time_contender=time_contender, budget=Budget(trials=40))
-    )
+    search = finish(search_of(planted(), incumbent=incumbent, time_contender=time_contender, budget=Budget(trials=40)))
 
     assert search.verdict is not None
     assert search.verdict.outcome is outcome

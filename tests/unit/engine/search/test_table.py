@@ -13,9 +13,9 @@ from engine.search.steps import drain
 from engine.search.table import Table, exact_table
 from engine.skipset import SkipSet
 from engine.view import draft_view
+from tests.tools.families import network_of
 from tests.tools.graded import cache_of, decode_for_real, graded
 from tests.tools.networks import VOCABULARY
-from tests.tools.families import network_of
 
 DEPTH = 5
 SAMPLINGS = {
