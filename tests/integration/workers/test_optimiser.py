@@ -1,0 +1,106 @@
+"""Searches in an Optuna study on a real PostgreSQL: shared by workers, gone on with after a crash."""
+
+import warnings
+from collections.abc import Iterator
+
+import optuna
+import psycopg
+import pytest
+from optuna.trial import TrialState
+from sqlalchemy import make_url
+
+from engine.search.trial import Source, Trial
+from engine.search.units import singles, union
+from engine.skipset import SkipSet
+from workers.search.optimiser import Sampler, StudyNotebook, fail_abandoned, open_study
+
+LAYERS = 4
+SET = SkipSet.of([1], [2])
+
+
+def trial_of(skip_set: SkipSet, speed: float, prompts: int = 8) -> Trial:
+    return Trial(skip_set, Source.GREEDY, speed, 0.01, 0.9, 0.1, 3, prompts)
+
+
+@pytest.fixture
+def storage(database_url: str) -> Iterator[optuna.storages.BaseStorage]:
+    """Optuna's tables in a schema of their own beside the registry's."""
+    url = make_url(database_url)
+    with psycopg.connect(url.set(drivername="postgresql").render_as_string(hide_password=False)) as connection:
+        connection.execute("CREATE SCHEMA IF NOT EXISTS optuna")
+    own = url.update_query_dict({"options": "-csearch_path=optuna"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        storage = optuna.storages.RDBStorage(own.render_as_string(hide_password=False))
+    yield storage
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+def test_what_one_worker_scored_the_other_knows(storage: optuna.storages.BaseStorage) -> None:
+    mine, other = (StudyNotebook(open_study(storage, "one"), LAYERS, owner) for owner in ("mine", "other"))
+
+    assert mine.find(SET, 8) is None
+    assert mine.claim(SET, Source.GREEDY)
+    assert not other.claim(SET, Source.GREEDY)
+    assert other.find(SET, 8) is None
+    mine.record(trial_of(SET, 1.2))
+
+    assert other.find(SET, 8) == trial_of(SET, 1.2)
+
+
+def test_few_prompts_and_all_are_kept_apart(storage: optuna.storages.BaseStorage) -> None:
+    notebook = StudyNotebook(open_study(storage, "one"), LAYERS, "mine")
+    for prompts in (2, 8):
+        assert notebook.claim(SET, Source.GREEDY)
+        notebook.record(trial_of(SET, 1.0 + prompts, prompts))
+
+    again = StudyNotebook(open_study(storage, "one"), LAYERS, "later")
+
+    assert [again.find(SET, prompts) for prompts in (2, 8, 4)] == [trial_of(SET, 3.0, 2), trial_of(SET, 9.0, 8), None]
+
+
+def test_a_crash_loses_one_trial(storage: optuna.storages.BaseStorage) -> None:
+    dead = StudyNotebook(open_study(storage, "one"), LAYERS, "dead")
+    assert dead.claim(SkipSet.of([0]), Source.GREEDY)
+    dead.record(trial_of(SkipSet.of([0]), 1.1))
+    assert dead.claim(SET, Source.GREEDY)  # and then it is killed
+
+    study = open_study(storage, "one")
+    living = StudyNotebook(study, LAYERS, "living")
+    assert not living.claim(SET, Source.GREEDY)
+    assert fail_abandoned(study, lambda owner: owner == "living") == 1
+
+    assert living.claim(SET, Source.GREEDY)
+    assert living.find(SkipSet.of([0]), 8) == trial_of(SkipSet.of([0]), 1.1)
+    assert [one.state for one in study.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING]
+
+
+def test_searches_do_not_mix(storage: optuna.storages.BaseStorage) -> None:
+    one, two = (StudyNotebook(open_study(storage, name), LAYERS, "mine") for name in ("one", "two"))
+    assert one.claim(SET, Source.GREEDY)
+    one.record(trial_of(SET, 1.2))
+
+    assert two.find(SET, 8) is None
+
+
+@pytest.mark.parametrize("kind", [Sampler.GP, Sampler.TPE, Sampler.RANDOM])
+def test_proposals_are_new_and_made_of_units(kind: Sampler) -> None:
+    study = open_study(optuna.storages.InMemoryStorage(), "one")
+    notebook = StudyNotebook(study, LAYERS, "mine", kind, seed=1)
+    units = [SkipSet.of([1], [2]), *singles(LAYERS)[4:6]]
+    seen = []
+    for _ in range(6):
+        skip_set = notebook.propose(units)
+        assert skip_set is not None and notebook.claim(skip_set, Source.SAMPLER)
+        notebook.record(trial_of(skip_set, 1 + 0.1 * len(skip_set)))
+        seen.append(skip_set)
+
+    assert len(set(seen)) == 6
+    assert set(seen) <= {union(unit for i, unit in enumerate(units) if bits >> i & 1) for bits in range(8)}
+
+
+def test_greedy_proposes_nothing() -> None:
+    study = open_study(optuna.storages.InMemoryStorage(), "one")
+
+    assert not StudyNotebook(study, LAYERS, "mine", Sampler.GREEDY).can_propose
