@@ -69,7 +69,8 @@ class Drafters:
     def _looked_up(self, row: Row, room: int) -> Drafted:
         if row.request.drafter in (Drafter.PLAIN, Drafter.SKIP):
             return Drafted(row.request.drafter, [], [])
-        tokens = row.index.draft(room)
+        match, tokens = row.index.match(), row.index.draft(room)
         if row.request.drafter is Drafter.LOOKUP:
             return Drafted(Drafter.LOOKUP, tokens, [])
-        return Drafted(Drafter.LOOKUP, tokens, tokens, Offer(row.acceptance, row.index.match()[1], len(tokens)))
+        length = match.length if match else 0
+        return Drafted(Drafter.LOOKUP, tokens, tokens, Offer(row.acceptance, length, len(tokens)))
