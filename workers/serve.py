@@ -69,7 +69,7 @@ def _hello(loaded: Loaded, options: argparse.Namespace) -> Hello:
     return Hello(
         folder=str(loaded.tokenizer_folder),
         context_length=options.length,
-        dtype=str(loaded.network.dtype).removeprefix("torch."),
+        dtype=loaded.dtype,
         device=options.device,
         device_kind=options.device.partition(":")[0],
         rows=options.rows,
