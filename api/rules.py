@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from typing import Any, Final
 
 from api.errors import Fault, InvalidFields, NotAvailable
 from api.schemas.inputs import AnyHead, AnyInput, GenerateInput, SummarizeHead
 from models.catalog import ModelView
+from models.jobs import MAX_LOGPROBS, num_logprobs_of
 
 DEFAULT_MAX_TOKENS: Final = 256
 DEFAULT_MAX_WORDS: Final = {"paragraph": 120, "bullets": 120, "headline": 15}
@@ -16,8 +18,6 @@ TOKENS_PER_WORD: Final = 2  # generous: English prose needs about 1.4, other scr
 
 def check_head(head: AnyHead, model: ModelView) -> None:
     """Raise InvalidFields or NotAvailable for a job that this model or version cannot run."""
-    if head.decoding.drafter == "cascade":
-        raise NotAvailable((Fault("decoding.drafter", "cascade is not available yet"),))
     if head.webhook_url is not None:
         raise NotAvailable((Fault("webhook_url", "webhooks are not available yet"),))
     field = "parameters.max_tokens"
@@ -28,6 +28,26 @@ def check_head(head: AnyHead, model: ModelView) -> None:
         raise InvalidFields.of(
             field, f"{num_tokens} tokens do not fit the context of {model.name}, which is {model.context_length}"
         )
+    faults = list(_contradictions(head, num_tokens))
+    if faults:
+        raise InvalidFields(faults)
+
+
+def _contradictions(head: AnyHead, num_tokens: int) -> Iterator[Fault]:
+    """Parameters that are fine alone and make no sense together. What is merely without effect is let be."""
+    given = head.parameters
+    if given.min_tokens > num_tokens:
+        yield Fault("parameters.min_tokens", f"{given.min_tokens} is more than max_tokens, which is {num_tokens}")
+    if isinstance(head, SummarizeHead):
+        if given.n > 1:
+            yield Fault("parameters.n", "a summary is one text; several choices are for generate jobs")
+        if given.logprobs is not None:
+            yield Fault("parameters.logprobs", "log-probabilities are for generate jobs")
+    elif given.logprobs is not None:
+        num = num_logprobs_of(num_tokens, given.n, given.logprobs)
+        if num > MAX_LOGPROBS:
+            message = f"max_tokens x n x (logprobs + 1) is {num:,}; an item has room for {MAX_LOGPROBS:,}"
+            yield Fault("parameters.logprobs", message)
 
 
 def max_tokens(head: AnyHead, model: ModelView) -> int:
@@ -43,15 +63,9 @@ def max_tokens(head: AnyHead, model: ModelView) -> int:
 
 def parameters(head: AnyHead, model: ModelView) -> dict[str, Any]:
     """The parameters as they will be applied: a missing seed is drawn here."""
-    given = head.parameters
-    return {
-        "max_tokens": max_tokens(head, model),
-        "temperature": given.temperature,
-        "top_p": given.top_p,
-        "top_k": given.top_k,
-        "seed": secrets.randbits(63) if given.seed is None else given.seed,
-        "stop": given.stop,
-    }
+    seed = head.parameters.seed
+    applied = {"max_tokens": max_tokens(head, model), "seed": secrets.randbits(63) if seed is None else seed}
+    return head.parameters.model_dump() | applied
 
 
 def options(head: AnyHead) -> dict[str, Any]:

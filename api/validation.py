@@ -57,6 +57,8 @@ def path(location: tuple[int | str, ...]) -> str:
     """`("inputs", 3, "prompt")` as `inputs[3].prompt`."""
     text = ""
     for part in location:
+        if part == "[key]":  # how pydantic says that the name before it is at fault
+            continue
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
 

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from api.schemas.answers import (
+    Choice,
     Counts,
     Decoding,
     ItemAnswer,
     JobAnswer,
     KeyAnswer,
+    Logprobs,
     ModelAnswer,
     Queue,
     SkipSetAnswer,
@@ -62,6 +64,8 @@ def item_answer(view: ItemView) -> ItemAnswer:
         status=view.status.value,
         output=view.output,
         finish_reason=view.finish_reason,
+        choices=None if view.choices is None else [Choice.model_validate(choice) for choice in view.choices],
+        logprobs=None if view.logprobs is None else Logprobs.model_validate(view.logprobs),
         usage=None if view.usage is None else Usage.model_validate(view.usage),
         decoding=view.decoding,
         attempts=view.attempts,

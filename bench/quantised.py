@@ -1,7 +1,7 @@
 """What 8-bit weights change: how far the network's words move from float32's, and the memory of the process.
 
-``python -m bench.quantised --model FOLDER --texts FILE.json``, with texts of ``bench.texts``: both networks read them, and
-at every token of the output their predictions are compared.
+``python -m bench.quantised --model FOLDER --texts FILE.json``, with texts of ``bench.texts``: both networks read
+them, and at every token of the output their predictions are compared.
 """
 
 import argparse
@@ -16,6 +16,8 @@ from transformers import PreTrainedModel
 
 from bench.report import save
 from engine.load import load
+
+DTYPES = ("float32", "int8")
 
 
 def memory(model: Path, dtype: str) -> dict[str, float]:
@@ -37,7 +39,8 @@ def predictions(network: PreTrainedModel, text: dict[str, Any]) -> torch.Tensor:
     """Log-probabilities [output tokens, vocabulary], teacher-forced."""
     tokens = torch.tensor([[*text["prompt"], *text["output"]]])
     count = len(text["output"])
-    return network(tokens, logits_to_keep=count + 1).logits[0, :count].log_softmax(-1)
+    logits: torch.Tensor = network(tokens, logits_to_keep=count + 1).logits[0, :count]
+    return logits.log_softmax(-1)
 
 
 def main() -> None:
@@ -63,9 +66,6 @@ def main() -> None:
     }
     print(json.dumps(results, indent=2))
     print(save("quantised", results, table(results)))
-
-
-DTYPES = ("float32", "int8")
 
 
 def table(results: dict[str, Any]) -> str:

@@ -97,6 +97,12 @@ class Item:
         return f"[{self.body['status']}] {error['message'] if error else ''}".rstrip()
 
     @property
+    def texts(self) -> dict[str, str]:
+        """What to print under which name: its text, or that of every choice."""
+        choices = self.body.get("choices") or []
+        return {f"{self.name} [{one['index']}]": str(one["output"]) for one in choices} or {self.name: self.text}
+
+    @property
     def is_good(self) -> bool:
         """Whether it has an output."""
         return bool(self.body["status"] == "succeeded")

@@ -1,8 +1,9 @@
 """The attention function every served network runs: grouped queries over a view of the slot cache.
 
-It knows a pass only as "a mask per window"; scaling, window and softcap are the layer's own arguments. Registered with
+It knows a pass only as "a mask per window"; scaling and softcap are the layer's own arguments, the window is the
+family table's (not every family passes its own down, and one passes it for layers that see everything). Registered with
 transformers under ``NAME``, so stock modules call it and no module is copied. Families that do not use the interface
-keep their eager attention and take the mask as an argument.
+keep their eager attention and take the mask as an argument (`family` says which).
 """
 
 from collections.abc import Iterator
@@ -13,12 +14,16 @@ import torch
 import torch.nn.functional as F  # noqa: N812  the name every torch user knows it by
 from transformers import AttentionInterface, PreTrainedModel
 
-from engine.errors import Unsupported
+from engine.alibi import adopt_biases, biased, has_falcon_biases, stock_biases
+from engine.family import FAMILIES, FULL, SLIDING, Mask, family_of, layers_of, windows
+from engine.rope import adopt_rope
 
 NAME = "skim"
 # The pass rides on the key view that the cache hands out: every family gives that very tensor to its attention, while
 # not every family passes keyword arguments down.
 CARRIED = "skim_pass"
+WINDOW = "skim_window"  # on an adopted attention module: how many positions it sees, None for all
+_MARK = torch.zeros((1, 1, 1, 1))
 
 
 class Masked(Protocol):
@@ -53,8 +58,9 @@ def attend(
     batch, heads, width, dim = query.shape
     kv_heads = key.shape[1]
     groups = heads // kv_heads
-    window = kwargs.get("sliding_window") or getattr(module, "sliding_window", None)
-    mask = run.mask(window, groups)
+    mask = run.mask(module.__dict__[WINDOW], groups)
+    if mask.device != key.device:
+        mask = mask.to(key.device, non_blocking=True)
     folded = query.reshape(batch, kv_heads, groups * width, dim)
     if softcap is None:
         out = F.scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scaling)
@@ -65,42 +71,42 @@ def attend(
     return out.reshape(batch, heads, width, dim).transpose(1, 2), None
 
 
-def adopt(network: PreTrainedModel) -> bool:
-    """Make a network call ``attend``; False for a family whose attention is not exchangeable, which then runs eager.
+def adopt(network: PreTrainedModel) -> None:
+    """Make a network fit for passes of ragged rows: its attention, its rotary modules, its position biases.
 
-    Raises: Unsupported for a network whose positions cannot be told apart from its masks.
+    Raises: Unsupported for a family that is not in the table.
     """
-    if network._can_set_attn_implementation():
+    family = family_of(network)
+    if family.mask is Mask.ADDITIVE:
+        network.config._attn_implementation = "eager"
+    else:
         network.set_attn_implementation(NAME)
-        return True
-    if getattr(network.config, "alibi", False):
-        raise Unsupported(f"{network.config.model_type} with alibi positions cannot be served")
-    network.config._attn_implementation = "eager"
-    if network.config.model_type == "bloom":
-        _read_span(network.base_model)
-    return False
+        for layer, window in zip(layers_of(network), windows(network), strict=True):
+            getattr(layer, family.attention).__dict__[WINDOW] = window
+    adopt_biases(network)
+    adopt_rope(network)
 
 
-def _read_span(body: Any) -> None:
-    """Let Bloom build its position biases for the span of a 4-D mask; it knows only masks of [batch, span]."""
-    build = body.build_alibi_tensor
-
-    def build_for(mask: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
-        flat = mask.new_ones((mask.shape[0], mask.shape[-1])) if mask.dim() == 4 else mask
-        biases: torch.Tensor = build(flat, *rest, **named)
-        return biases
-
-    body.build_alibi_tensor = build_for
+def mask_for(network: PreTrainedModel, run: Masked) -> torch.Tensor | dict[str, torch.Tensor]:
+    """The mask argument of a network's call: the pass's own mask for a family that adds it to its scores. Elsewhere
+    only a mark that keeps transformers from building one, any 4-D tensor, for each type of layer where there are types.
+    """
+    kind = FAMILIES[network.config.model_type].mask
+    if kind is Mask.ADDITIVE:
+        return biased(network, run.mask(None, 1))
+    return dict.fromkeys((FULL, SLIDING), _MARK) if kind is Mask.BY_TYPE else _MARK
 
 
 @contextmanager
 def stock_attention(network: PreTrainedModel) -> Iterator[None]:
-    """Let the network run transformers' eager attention for a while."""
+    """Let the network run transformers' own attention for a while."""
     config = network.config
     before = config._attn_implementation
-    config._attn_implementation = "eager"
+    # Falcon's eager attention counts its position biases twice; the other, which transformers runs unasked, does not.
+    config._attn_implementation = "sdpa" if has_falcon_biases(network) else "eager"
     try:
-        yield
+        with stock_biases(network):
+            yield
     finally:
         config._attn_implementation = before
 

@@ -5,6 +5,7 @@ is one contiguous view. Chooses rows; runs no network.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from itertools import chain
 
 from engine.cache import SlotCache
@@ -19,7 +20,7 @@ class Batch:
     def __init__(self, cache: SlotCache) -> None:
         self.rows: list[Row] = []
         self._cache = cache
-        self._slots = cache.shape.slots
+        self._slots = cache.shape.slots  # fewer once memory has run out
         self._interactive: deque[Row] = deque()
         self._alone: deque[Row] = deque()
         self._bulk: deque[Row] = deque()
@@ -107,29 +108,46 @@ class Batch:
         candidates = [row for row in self.rows if not (row.request.interactive or row.request.reproducible)]
         if not candidates:
             return False
-        youngest = max(candidates, key=lambda row: row.admitted_at)
-        self.retire(youngest)
-        youngest.park()
-        self._bulk.appendleft(youngest)
+        self._unseat(max(candidates, key=lambda row: row.admitted_at))
         return True
 
+    def shrink(self) -> None:
+        """Memory ran out: from now on one row less than there are, and the youngest of them waits again."""
+        self._slots = len(self.rows) - 1
+        self._unseat(max(self.rows, key=lambda row: row.admitted_at))
+
+    def _unseat(self, row: Row) -> None:
+        self.retire(row)
+        row.park()
+        queue = self._interactive if row.request.interactive else self._alone if row.request.alone else self._bulk
+        queue.appendleft(row)
+
     def _seat(self, row: Row) -> None:
+        self._cache.seat(len(self.rows), row.request.extent)
         self.rows.append(row)
         if not row.is_prefilling:  # a prompt of one token decodes at once
             self.start(row)
 
     def share_prefix(self, row: Row) -> None:
-        """Copy the keys of the longest prefix that a live row has in common with this untouched one."""
-        if row.length or row.request.reproducible:
+        """Copy the keys of the longest prefix that a live row has in common with this one, if it has fewer itself."""
+        if row.request.reproducible:
             return
-        known = row.tokens[: row.num_unwritten - 1]  # one token stays to be prefilled, so that the row takes its course
-        best, donor = max(
-            ((_common(known, other.tokens[: other.length]), slot) for slot, other in enumerate(self.rows)),
-            default=(0, 0),
-        )
-        if best >= _SHORTEST_SHARED:
-            self._cache.copy(donor, self.rows.index(row), best)
+        known = row.tokens[:-2]  # one token stays to be prefilled, so that the row takes its course
+        here = self.rows.index(row)
+        donors = [(slot, other) for slot, other in enumerate(self.rows) if self._cache.can_share(slot, here)]
+        best, donor = max(((_common(known, other.tokens[: other.length]), slot) for slot, other in donors))
+        if best >= row.length + _SHORTEST_SHARED:
+            self._cache.copy(donor, here, best)
             row.length = best
+
+    def will_share(self, row: Row, group: Sequence[Row]) -> bool:
+        """Whether this row would be spared more by waiting for a row of the group than it has already."""
+        if row.request.reproducible:
+            return False
+        least = row.length + _SHORTEST_SHARED
+        slot = self.rows.index
+        alike = [other for other in group if self._cache.can_share(slot(other), slot(row))]
+        return any(_common(row.tokens[:-2], other.tokens[:-1]) >= least for other in alike)
 
     def start(self, row: Row) -> None:
         """Move a row whose prefill is complete behind the decoding rows."""

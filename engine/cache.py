@@ -6,6 +6,7 @@ back is moving a row's length, and nothing here is ever cropped.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,17 +14,20 @@ from transformers import DynamicCache, PreTrainedModel
 
 from engine.attention import stock_attention
 from engine.errors import Unsupported
+from engine.rope import RopeRule, rule_of
 
 
 @dataclass(frozen=True, slots=True)
 class CacheShape:
-    """Sizes of a slot cache, in elements."""
+    """Sizes of a slot cache, in elements, where its layers are, and what decides how its keys are turned."""
 
     layers: int
     kv_heads: int
     head_dim: int
     slots: int
     length: int
+    rope: RopeRule | None = None
+    devices: tuple[torch.device, ...] = ()  # of each layer, where they are not all on one
 
     @classmethod
     def of(cls, network: PreTrainedModel, slots: int, length: int) -> "CacheShape":
@@ -36,14 +40,15 @@ class CacheShape:
         token = torch.zeros((1, 1), dtype=torch.long, device=network.device)
         with torch.inference_mode(), stock_attention(network):
             network(token, attention_mask=torch.ones_like(token), past_key_values=seen, use_cache=True)
-        kept = [(getattr(layer, "keys", None), getattr(layer, "values", None)) for layer in seen.layers]
+        kept: list[Any] = [(getattr(layer, "keys", None), getattr(layer, "values", None)) for layer in seen.layers]
         sizes = {() if k is None or v is None else (*k.shape, *v.shape) for k, v in kept}
         if len(sizes) != 1 or () in sizes or len(seen.layers) != network.config.num_hidden_layers:
             raise Unsupported(f"{network.config.model_type} does not keep keys and values of one size in every layer")
         _, kv_heads, _, head_dim, *of_values = sizes.pop()
         if of_values != [1, kv_heads, 1, head_dim]:
             raise Unsupported(f"{network.config.model_type} keeps values of another size than keys")
-        return cls(len(seen.layers), kv_heads, head_dim, slots, length)
+        devices = tuple(k.device for k, _ in kept)
+        return cls(len(seen.layers), kv_heads, head_dim, slots, length, rule_of(network.config), devices)
 
     @property
     def elements_per_slot(self) -> int:
@@ -60,17 +65,32 @@ class SlotCache:
     def __init__(self, shape: CacheShape, dtype: torch.dtype, device: torch.device) -> None:
         self.shape = shape
         sizes = (shape.slots + 1, shape.kv_heads, shape.length, shape.head_dim)
-        self.keys = [_zeros(sizes, dtype, device) for _ in range(shape.layers)]
-        self.values = [_zeros(sizes, dtype, device) for _ in range(shape.layers)]
+        devices = shape.devices or (device,) * shape.layers
+        self.keys = [_zeros(sizes, dtype, where) for where in devices]
+        self.values = [_zeros(sizes, dtype, where) for where in devices]
+        self.device = device  # of the tokens of a pass
+        # The rotary frequencies that a slot's keys were turned by; None where all are turned alike.
+        self.rope_sets = None if shape.rope is None else [shape.rope.set_of(0)] * (shape.slots + 1)
 
     @property
     def scratch(self) -> int:
         return self.shape.slots
 
+    def seat(self, slot: int, extent: int) -> None:
+        """Give a slot to a row that will never be longer than ``extent`` tokens."""
+        if self.rope_sets is not None and self.shape.rope is not None:
+            self.rope_sets[slot] = self.shape.rope.set_of(extent)
+
+    def can_share(self, first: int, second: int) -> bool:
+        """Whether the keys of one slot serve a row in the other."""
+        return self.rope_sets is None or self.rope_sets[first] == self.rope_sets[second]
+
     def copy(self, source: int, target: int, columns: int) -> None:
         """Copy the first ``columns`` columns of slot ``source`` to slot ``target``, in every layer."""
         for tensor in (*self.keys, *self.values):
             tensor[target, :, :columns] = tensor[source, :, :columns]
+        if self.rope_sets is not None:
+            self.rope_sets[target] = self.rope_sets[source]
 
     def swap(self, first: int, second: int, columns: int) -> None:
         """Exchange the first ``columns`` columns of two slots."""
@@ -78,6 +98,8 @@ class SlotCache:
             kept = tensor[first, :, :columns].clone()
             tensor[first, :, :columns] = tensor[second, :, :columns]
             tensor[second, :, :columns] = kept
+        if (sets := self.rope_sets) is not None:
+            sets[first], sets[second] = sets[second], sets[first]
 
     def clear(self, slot: int, start: int) -> None:
         """Zero a slot from column ``start`` on, and the scratch slot, after a pass wrote something non-finite there."""

@@ -8,18 +8,34 @@ from engine.request import Drafter, Request
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one engine has: tokens of context, size of the vocabulary, a skip set to draft with, a tokenizer."""
+    """What one engine has: tokens of context, size of the vocabulary, a skip set to draft with, a tokenizer.
+
+    ``only_plain`` says why it drafts nothing; None for an engine that drafts.
+    """
 
     length: int
     vocabulary: int
     can_skip: bool
     can_decode: bool
+    only_plain: str | None = None
+
+    @property
+    def drafters(self) -> tuple[Drafter, ...]:
+        """What a request may ask for."""
+        if self.only_plain is not None:
+            return (Drafter.AUTO, Drafter.PLAIN)
+        return tuple(one for one in Drafter if self.can_skip or one not in (Drafter.SKIP, Drafter.CASCADE))
 
     def check(self, request: Request) -> None:
         """Raises BadRequest, naming the field, for a request that could never run."""
         self._check_tokens(request)
-        if request.drafter is Drafter.CASCADE or (request.drafter is Drafter.SKIP and not self.can_skip):
-            raise BadRequest(f"drafter {request.drafter} is not available here", parameter="drafter")
+        if request.drafter not in self.drafters:
+            reason = f": {self.only_plain}" if self.only_plain else ""
+            raise BadRequest(
+                f"drafter {request.drafter} is not available here; there are {', '.join(self.drafters)}{reason}",
+                code="drafter_unavailable",
+                parameter="drafter",
+            )
         if request.stop and not self.can_decode:
             raise BadRequest("stop strings need a tokenizer", parameter="stop")
 

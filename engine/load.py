@@ -16,6 +16,7 @@ from engine.convert import convert
 from engine.errors import LoadError
 from engine.packed import pack
 from engine.quantised import quantise_layers
+from engine.spread import devices_of, place
 
 DTYPES = {
     "float64": torch.float64,
@@ -51,21 +52,23 @@ def load(source: str, *, home: Path, revision: str | None = None, dtype: str = "
 
     Args:
         source: hub id, folder with safetensors, or ``*.gguf`` file (converted once into ``home``)
+        device: where it runs, or several with commas between them, on which its layers are spread
         dtype: a key of ``DTYPES``; ``auto``: float32 on a CPU, the weights' own elsewhere; or ``int8``: as ``auto``
             with linear layers quantised (``engine.quantised``)
 
     Raises: LoadError with the reason when any of it cannot be had.
     """
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    devices = devices_of(device)
     path = Path(source)
     if path.suffix == ".gguf":
         source = str(convert(path, home / "weights" / _digest(path)))
     try:
         network = AutoModelForCausalLM.from_pretrained(
-            source, revision=revision, dtype=_dtype(dtype, device), use_safetensors=True, trust_remote_code=False
+            source, revision=revision, dtype=_dtype(dtype, devices[0]), use_safetensors=True, trust_remote_code=False
         )
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
-        network.to(device)  # type: ignore[arg-type]  # transformers hides torch's own signature
+        place(network, devices)
         network.eval()  # type: ignore[no-untyped-call]
         network.requires_grad_(False)
     except Exception as error:  # transformers, safetensors and torch raise many kinds; all mean the same to us
@@ -77,14 +80,14 @@ def load(source: str, *, home: Path, revision: str | None = None, dtype: str = "
 
 
 def _own_the_rest(network: PreTrainedModel) -> None:
-    """Copy the weights that no layout of ours replaced: they are views of the mapped file, and keep all of it mapped."""
+    """Copy the weights that no layout of ours replaced: as views of the file they would keep all of it mapped."""
     for parameter in network.parameters():
         parameter.data = parameter.data.clone()
 
 
-def _dtype(name: str, device: str) -> torch.dtype | str:
+def _dtype(name: str, device: torch.device) -> torch.dtype | str:
     if name in ("auto", INT8):
-        return torch.float32 if device == "cpu" else "auto"
+        return torch.float32 if device.type == "cpu" else "auto"
     if name not in DTYPES:
         raise LoadError(f"dtype {name!r} is none of auto, {', '.join(DTYPES)}, {INT8}")
     return DTYPES[name]

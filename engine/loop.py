@@ -4,9 +4,8 @@ Token ids in, token ids out. Rounds are atomic: rows come and go only between th
 every row as it was.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from time import perf_counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from transformers import PreTrainedModel
@@ -18,14 +17,19 @@ from engine.control import Controller
 from engine.costs import StepCosts
 from engine.draft.skip import SkipDrafter
 from engine.errors import BadRequest
+from engine.family import longest
 from engine.limits import Limits
-from engine.passes import IDLE, Chunk, Padding, Pass, logits_of, write
-from engine.request import Admitted, Event, Failed, FinishReason, Request
-from engine.round import Drafted, Drafters
+from engine.logprobs import logprobs_of
+from engine.passes import IDLE, Chunk, Padding, Pass, logits_of
+from engine.prefill import Prefill
+from engine.request import Admitted, Drafter, Event, Exit, Failed, FinishReason, Progress, Request
+from engine.round import Drafted, Drafters, Round, RoundRecord
 from engine.row import Row
 from engine.sample import Picks, pick
+from engine.shortage import is_shortage
 from engine.skipset import SkipSet
 from engine.stop import Decode
+from engine.timing import measured_costs
 from engine.view import draft_view
 
 
@@ -34,17 +38,29 @@ class Options:
     """Sizes of an engine.
 
     ``rows`` decode at once, each of at most ``length`` tokens; a round prefills at most ``prefill_tokens``;
-    ``width`` is the widest verify (pending token and drafts) and the fixed one of reproducible passes.
+    ``width`` is the widest verify (pending token and drafts), ``padded_width`` the fixed one of reproducible passes.
+    ``leave`` says what ends the drafts of rows that ask for a drafter; the others always go by goodput.
     """
 
     rows: int = 16
     length: int = 2048
     prefill_tokens: int = 256
-    width: int = 6
+    width: int = 16
+    padded_width: int = 6
+    leave: Exit = Exit.GOODPUT
+
+    @property
+    def padding(self) -> Padding:
+        """The one shape of reproducible verifies."""
+        return Padding(min(self.width, self.padded_width), self.length)
 
 
 class Engine:
-    """Decodes requests on one network. Not thread-safe: one thread submits, steps and cancels."""
+    """Decodes requests on one network. Not thread-safe: one thread submits, steps and cancels.
+
+    ``costs`` are those of an earlier start on the same device; without them they are measured if ``is_measured``, else
+    assumed. ``on_round`` is told what each decoding round did.
+    """
 
     def __init__(
         self,
@@ -54,10 +70,12 @@ class Engine:
         eos: frozenset[int] = frozenset(),
         decode: Decode | None = None,
         skip_set: SkipSet | None = None,
+        costs: StepCosts | None = None,
         is_measured: bool = False,
     ) -> None:
-        self.options = options
+        self.options = options = replace(options, length=longest(network, options.length))
         self.num_steps = 0
+        self.on_round: Callable[[RoundRecord], None] | None = None
         self._network = network
         self._eos = eos
         self._decode = decode
@@ -65,10 +83,30 @@ class Engine:
         adopt(network)
         self._cache = SlotCache(shape, network.dtype, network.device)
         self._batch = Batch(self._cache)
-        costs = StepCosts.measured(self._time_pass, options.rows) if is_measured else StepCosts.assumed()
-        skip = SkipDrafter(draft_view(network, skip_set), self._cache) if skip_set else None
-        self._limits = Limits(options.length, network.config.vocab_size, skip is not None, decode is not None)
-        self._drafters = Drafters(skip, Controller(costs), options.width - 1)
+        self._prefill = Prefill(network, self._cache, self._batch, options.prefill_tokens, options.length)
+        view = draft_view(network, skip_set) if skip_set else None
+        self._limits = Limits(options.length, network.config.vocab_size, view is not None, decode is not None)
+        if costs is None:
+            costs = measured_costs(network, view, self._cache, options.width) if is_measured else StepCosts.assumed()
+        self.costs = costs
+        self._drafters = self._drafters_of(view)
+
+    def _drafters_of(self, view: PreTrainedModel | None) -> Drafters:
+        options, most = self.options, self.options.width - 1
+        padded = options.rows, options.padding.width
+        skip = SkipDrafter(view, self._cache) if view is not None else None
+        controller = Controller(self.costs, most, padded, can_skip=skip is not None, leave=options.leave)
+        return Drafters(skip, controller, most, options.leave)
+
+    @property
+    def drafters(self) -> tuple[Drafter, ...]:
+        """What requests may ask for here."""
+        return self._limits.drafters
+
+    @property
+    def note(self) -> str | None:
+        """What an operator should know of how this network is decoded."""
+        return self._limits.only_plain
 
     @property
     def is_idle(self) -> bool:
@@ -104,113 +142,88 @@ class Engine:
     def step(self) -> list[Event]:
         """One round: admit, prefill a little, draft, verify, accept, retire."""
         self.num_steps += 1
-        events = self.admit() + self._prefill()
+        events = self.admit() + self._retire(self._prefill.advance())
         rows = self._batch.decoding
-        if not rows or self._waits_for_prefill(rows):
+        if not rows or self._prefill.goes_first(rows):
             return events
-        drafted = self._drafters.propose(rows, self.options.length)
-        picks = self._verify(rows, [draft.tokens for draft in drafted])
-        return events + self._accept(rows, drafted, picks)
+        try:
+            this = self._drafters.propose(rows, self.options.length, self._batch.is_reproducible)
+            logits, picks = self._verify(rows, this.drafted)
+        except (RuntimeError, MemoryError) as error:
+            if not is_shortage(error):
+                raise
+            return events + self._retire(self._shrink(rows))
+        return events + self._accept(this, logits, picks)
 
-    def _waits_for_prefill(self, rows: Sequence[Row]) -> bool:
-        """Bulk rows decode when all are ready: a fuller batch is cheaper, and nobody watches their latency."""
-        return bool(self._batch.prefilling) and not any(row.request.interactive for row in rows)
-
-    def _prefill(self) -> list[Event]:
-        group, padding = self._prefill_group()
-        if not group:
-            return []
-        low = self._batch.rows.index(group[0])
-        most = self.options.prefill_tokens // (1 if padding.width else len(group))
-        chunks = [
-            Chunk(row.tokens[row.length : row.length + min(most, row.num_unwritten)], row.length) for row in group
-        ]
-        are_finite = write(self._network, Pass(self._cache, low, chunks, padding))
-        for slot, (row, chunk, is_finite) in enumerate(zip(group, chunks, are_finite, strict=True), low):
-            if is_finite:
-                row.length += len(chunk.tokens)
-            else:
-                self._doubt(row, slot, has_drafts=False)
-        for row in group:
-            if not row.is_prefilling:
-                row.begin()
-                self._batch.start(row)
-        return self._retire(group)
-
-    def _prefill_group(self) -> tuple[list[Row], Padding]:
-        """Neighbouring rows that fill one pass without much padding; a reproducible row goes alone, padded."""
-        waiting = self._batch.prefilling
-        first = next((i for i, row in enumerate(waiting) if row.request.interactive), 0)
-        group: list[Row] = []
-        for row in waiting[first:]:
-            self._batch.share_prefix(row)
-            if row.request.reproducible:
-                break
-            sizes = [other.num_unwritten for other in [*group, row]]
-            if len(sizes) * max(sizes) > self.options.prefill_tokens or min(sizes) < 0.7 * max(sizes):
-                break
-            group.append(row)
-        if group or not waiting:
-            return group, Padding()
-        row = waiting[first]
-        if row.request.reproducible:
-            return [row], Padding(self.options.prefill_tokens, self.options.length)
-        return [row], Padding()
-
-    def _verify(self, rows: Sequence[Row], drafts: Sequence[list[int]]) -> Picks:
+    def _verify(self, rows: Sequence[Row], drafted: Sequence[Drafted]) -> tuple[torch.Tensor, Picks]:
         """Run the full network over each row's pending token and drafts."""
+        drafts = [draft.tokens for draft in drafted]
         chunks = [Chunk([row.pending, *draft], row.length) for row, draft in zip(rows, drafts, strict=True)]
-        samplings = [row.request.sampling for row in rows]
         padding = Padding()
         if self._batch.is_reproducible:
-            padding = Padding(self.options.width, self.options.length)
+            padding = self.options.padding
             chunks += [IDLE] * (self.options.rows - len(rows))
         run = Pass(self._cache, 0, chunks, padding)
-        logits = logits_of(self._network, run)
+        logits = logits_of(self._network, run)[: len(rows)]
+        samplings = [row.request.sampling for row in rows]
         prefixes = [row.prefix(draft) for row, draft in zip(rows, drafts, strict=True)]
-        return pick(logits[: len(rows)], samplings, run.positions[: len(rows)], prefixes)
+        return logits, pick(logits, samplings, run.positions[: len(rows)], prefixes)
 
-    def _accept(self, rows: Sequence[Row], drafted: Sequence[Drafted], picks: Picks) -> list[Event]:
+    def _accept(self, this: Round, logits: torch.Tensor, picks: Picks) -> list[Event]:
         """Keep what the full network agrees with. Rows retire last: closing gaps copies what ``length`` counts."""
-        outcomes = zip(rows, drafted, picks.tokens, picks.is_finite, strict=True)
-        for slot, (row, draft, picked, is_finite) in enumerate(outcomes):
-            if not all(is_finite[: len(draft.tokens) + 1]):
-                self._doubt(row, slot, has_drafts=bool(draft.tokens))
+        events: list[Event] = []
+        added = 0
+        for slot, (row, draft) in enumerate(zip(this.rows, this.drafted, strict=True)):
+            picked, tokens = picks.tokens[slot], draft.tokens
+            if not all(picks.is_finite[slot][: len(tokens) + 1]):
+                row.doubt(has_drafts=bool(tokens))
+                self._cache.clear(slot, row.length)
                 continue
-            accepted = agreeing(draft.tokens, picked)
-            row.counts.add(draft.drafter, len(draft.tokens), accepted)
-            self._drafters.learn(draft, picked, accepted)
+            accepted = agreeing(tokens, picked)
+            self._drafters.learn(this, slot, picked, accepted)
+            row.counts.add(draft.drafter, len(tokens), accepted)
             row.length += accepted + 1
+            before = row.num_generated
             row.take(picked[: accepted + 1])
-        return self._retire(rows)
+            events += self._told(row, logits[slot], before)
+            added += accepted + 1
+        self._drafters.settle(this, added)
+        if self.on_round is not None:
+            self.on_round(this.record(added))
+        return events + self._retire(this.rows)
 
-    def _doubt(self, row: Row, slot: int, has_drafts: bool) -> None:
-        """Non-finite numbers: forget what the pass wrote. A draft may be to blame, so try once more without any."""
-        self._cache.clear(slot, row.length)
-        row.shuns_drafts = True
-        row.is_broken = not has_drafts
+    def _told(self, row: Row, logits: torch.Tensor, before: int) -> list[Event]:
+        """What somebody wants to hear of the tokens a row has taken since it had ``before`` of them."""
+        tokens = row.output[before:]
+        logprobs = None
+        if row.request.logprobs is not None:
+            logprobs = logprobs_of(logits[: len(tokens)], tokens, row.request.logprobs)
+            row.logprobs += logprobs
+        return [Progress(row.request.id, before, tuple(tokens), logprobs)] if row.request.stream and tokens else []
+
+    def _shrink(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Memory ran out in a round, which is abandoned: from now on with shorter drafts, then with fewer rows; only a
+        row that is alone and drafts nothing fails.
+        """
+        if self._drafters.shorten():
+            return []
+        if len(self._batch.rows) > 1:
+            self._batch.shrink()
+            return []
+        rows[0].fail("out_of_memory", "the device has not enough memory for this request alone")
+        return rows
 
     def _retire(self, rows: Sequence[Row]) -> list[Event]:
         events: list[Event] = []
         for row in rows:
-            if row.is_broken:
-                events.append(Failed(row.request.id, "non_finite_logits", "the network gave NaN or infinite numbers"))
+            if row.failure is not None:
+                events.append(Failed(row.request.id, *row.failure))
             elif row.finish_reason is not None:
                 events.append(row.finished(row.finish_reason))
             else:
                 continue
             self._batch.retire(row)
         return events
-
-    def _time_pass(self, batch: int, width: int) -> float:
-        width = min(width, self.options.length)
-        start = min(256, self.options.length - width)
-        run = Pass(self._cache, 0, [Chunk([0] * width, start)] * batch)
-        began = perf_counter()
-        pick(logits_of(self._network, run), [], run.positions)
-        if run.tokens.is_cuda:
-            torch.cuda.synchronize()
-        return perf_counter() - began
 
 
 def agreeing(drafts: Sequence[int], picks: Sequence[int]) -> int:

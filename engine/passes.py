@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from transformers import Cache, PreTrainedModel
 
-from engine.attention import CARRIED, NAME
+from engine import rope
+from engine.attention import CARRIED, mask_for
 from engine.cache import SlotCache
 
 
@@ -50,7 +51,8 @@ class Pass(Cache):
         self._fill(chunks)
 
     def _fill(self, chunks: Sequence[Chunk]) -> None:
-        device = self._cache.keys[0].device
+        device = self._cache.device
+        is_pinned = device.type == "cuda"  # or the copy would wait for everything before it
         tokens, columns, slots = [], [], []
         for row, chunk in enumerate(chunks):
             count = len(chunk.tokens)
@@ -58,8 +60,11 @@ class Pass(Cache):
             tokens.append([*chunk.tokens, *blank])
             columns.append([*range(chunk.start, chunk.start + count), *blank])
             slots.append([self._low + row] * count + [self._cache.scratch] * len(blank))
-        packed = torch.tensor([tokens, columns, slots]).to(device, non_blocking=True)
+        packed = torch.tensor([tokens, columns, slots], pin_memory=is_pinned).to(device, non_blocking=True)
         self.tokens, self.columns, self._slots = packed[0], packed[1], packed[2]  # each [batch, width]
+        sets = self._cache.rope_sets
+        if sets is not None:
+            setattr(self.columns, rope.CARRIED, tuple(sets[self._low : self._low + self.batch]))
 
     @property
     def positions(self) -> torch.Tensor:
@@ -79,8 +84,11 @@ class Pass(Cache):
         Args: [batch, kv heads, width, head dim] each. Returns: views [batch, kv heads, span, head dim] of the cache.
         """
         keys, values = self._cache.keys[layer_idx], self._cache.values[layer_idx]
-        keys[self._slots, :, self.columns] = key_states.transpose(1, 2)
-        values[self._slots, :, self.columns] = value_states.transpose(1, 2)
+        slots, columns = self._slots, self.columns
+        if keys.device != columns.device:
+            slots, columns = slots.to(keys.device, non_blocking=True), columns.to(keys.device, non_blocking=True)
+        keys[slots, :, columns] = key_states.transpose(1, 2)
+        values[slots, :, columns] = value_states.transpose(1, 2)
         rows = slice(self._low, self._low + self.batch)
         seen = keys[rows, :, : self.span]
         setattr(seen, CARRIED, self)
@@ -109,12 +117,10 @@ class Pass(Cache):
 
 
 def _inputs(network: PreTrainedModel, run: Pass) -> dict[str, Any]:
-    # Any 4-D mask is taken as it is, so transformers builds none; our attention asks the pass for the true one.
-    is_ours = network.config._attn_implementation == NAME
     return {
         "input_ids": run.tokens,
         "position_ids": run.positions,
-        "attention_mask": run.tokens.new_zeros((1, 1, 1, 1)) if is_ours else run.mask(None, 1),
+        "attention_mask": mask_for(network, run),
         "past_key_values": run,
         "use_cache": True,
     }

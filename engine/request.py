@@ -5,7 +5,6 @@ from enum import StrEnum
 
 from engine.errors import BadRequest
 
-
 MOST_LOGPROBS = 20  # alternatives a token may be listed with
 
 
@@ -17,6 +16,14 @@ class Drafter(StrEnum):
     SKIP = "skip"
     LOOKUP = "lookup"
     CASCADE = "cascade"
+
+
+class Exit(StrEnum):
+    """What ends the drafts of rows that ask for a drafter."""
+
+    GOODPUT = "goodput"  # as many as make the most expected tokens per second
+    ADAPTIVE = "adaptive"  # skip drafts end where the draft is unsure (Draft & Verify, section 3.3)
+    FIXED = "fixed"  # always as many as fit the width
 
 
 class FinishReason(StrEnum):
@@ -115,6 +122,11 @@ class Request:
             raise BadRequest("min_tokens must not exceed max_tokens", parameter="min_tokens")
         if self.logprobs is not None and not 0 <= self.logprobs <= MOST_LOGPROBS:
             raise BadRequest(f"logprobs must lie in [0, {MOST_LOGPROBS}]", parameter="logprobs")
+
+    @property
+    def extent(self) -> int:
+        """The most tokens its text can have, prompt included."""
+        return len(self.prompt) + self.max_tokens
 
 
 @dataclass(frozen=True, slots=True)

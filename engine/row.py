@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from engine.acceptance import Acceptance
+from engine.acceptance import Record
 from engine.draft.lookup import SuffixIndex
 from engine.process import Prefix
-from engine.request import Drafter, Finished, FinishReason, Request, Statistics
+from engine.request import Drafter, Finished, FinishReason, Request, Statistics, TokenLogprob
 from engine.stop import Decode, StopStrings
 
 
@@ -41,20 +41,26 @@ class Row:
         self.tokens = list(request.prompt)
         self.length = 0
         self.counts = Counts()
-        self.acceptance = Acceptance()  # of lookup drafts, imagined ones included
+        self.lookups = Record()  # drafts that were only imagined included
+        self.skips = Record()
         self.index = SuffixIndex(self.tokens)
         self._eos = eos | request.stop_tokens
         self._stops = StopStrings(request.stop, decode) if request.stop and decode else None
         self._submitted_at = self.admitted_at = self._decoding_at = perf_counter()
         self.was_admitted = False
-        self.is_broken = False  # its numbers went non-finite
-        self.shuns_drafts = False  # they did so beside drafts, which may be to blame
+        self.logprobs: tuple[TokenLogprob, ...] = ()
+        self.shuns_drafts = False  # its numbers went non-finite beside drafts, which may be to blame
+        self.failure: tuple[str, str] | None = None  # code and message
         self.finish_reason: FinishReason | None = None
         self.stop: str | None = None
 
     @property
     def num_generated(self) -> int:
         return len(self.tokens) - len(self.request.prompt)
+
+    @property
+    def output(self) -> list[int]:
+        return self.tokens[len(self.request.prompt) :]
 
     @property
     def num_unwritten(self) -> int:
@@ -77,8 +83,7 @@ class Row:
         """What the row's logit processors need to know; None when it has none. ``drafts`` follow in the same pass."""
         if not self.request.sampling.has_processors:
             return None
-        output = self.tokens[len(self.request.prompt) :]
-        return Prefix(self.request.prompt, output, drafts, self._eos)
+        return Prefix(self.request.prompt, self.output, drafts, self._eos)
 
     def admit(self) -> None:
         self.was_admitted = True
@@ -91,6 +96,16 @@ class Row:
     def park(self) -> None:
         """Give the slot up; tokens are kept and prefilled again later."""
         self.length = 0
+
+    def doubt(self, has_drafts: bool) -> None:
+        """Its numbers went non-finite. A draft may be to blame, so try once more without any."""
+        self.shuns_drafts = True
+        if not has_drafts:
+            self.fail("non_finite_logits", "the network gave NaN or infinite numbers")
+
+    def fail(self, code: str, message: str) -> None:
+        """End it with an error of its own."""
+        self.failure = code, message
 
     def take(self, tokens: list[int]) -> None:
         """Append tokens the full network picked, up to the one that ends the row."""
@@ -110,8 +125,8 @@ class Row:
 
     def finished(self, reason: FinishReason) -> Finished:
         """The event that ends this row."""
-        output = tuple(self.tokens[len(self.request.prompt) :])
-        return Finished(self.request.id, output, reason, self.stop, self._statistics())
+        logprobs = self.logprobs if self.request.logprobs is not None else None
+        return Finished(self.request.id, tuple(self.output), reason, self.stop, self._statistics(), logprobs)
 
     def _statistics(self) -> Statistics:
         now, counts = perf_counter(), self.counts

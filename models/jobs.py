@@ -18,6 +18,7 @@ from models.tally import Counts, DecodingStats, Tally, Usage, count
 Json = dict[str, Any]
 
 STREAM_ROWS: Final = 200  # items read at a time
+MAX_LOGPROBS: Final = 100_000  # that an item may have, and a page of several items
 MAX_AHEAD: Final = 1000  # shards counted of each tenant; a longer queue is told as this long
 
 
@@ -64,6 +65,8 @@ class ItemView:
     status: ItemStatus
     output: str | None
     finish_reason: str | None
+    choices: list[Json] | None
+    logprobs: Json | None
     usage: Json | None
     decoding: Json | None
     attempts: int
@@ -98,6 +101,8 @@ ITEM_COLUMNS: Final = (
     Item.status,
     Item.output,
     Item.finish_reason,
+    Item.choices,
+    Item.logprobs,
     Item.usage,
     Item.decoding,
     Item.attempts,
@@ -105,6 +110,11 @@ ITEM_COLUMNS: Final = (
     Item.started_at,
     Item.finished_at,
 )
+
+
+def num_logprobs_of(max_tokens: int, num_choices: int, top: int) -> int:
+    """How many log-probabilities an item has at most, with the `top` likeliest tokens listed beside each."""
+    return max_tokens * num_choices * (top + 1)
 
 
 def get_job(session: Session, tenant_id: str, job_id: str) -> JobView:
@@ -142,9 +152,12 @@ def list_items(
     limit: int = 100,
     status: ItemStatus | None = None,
 ) -> Page[ItemView]:
-    """Items of a job by index, from the one after index `after`. Raises JobNotFound."""
-    _find(session, tenant_id, job_id)
-    return page_of(_items(session, job_id, after, limit + 1, status), limit)
+    """Items of a job by index, from the one after index `after`: fewer than `limit` where they are large.
+
+    Raises JobNotFound.
+    """
+    most = _most(_find(session, tenant_id, job_id).parameters, limit)
+    return page_of(_items(session, job_id, after, most + 1, status), most)
 
 
 def stream_items(session: Session, tenant_id: str, job_id: str) -> Iterator[ItemView]:
@@ -152,8 +165,8 @@ def stream_items(session: Session, tenant_id: str, job_id: str) -> Iterator[Item
 
     The session must stay open while it is read. Raises JobNotFound at once, not at the first item.
     """
-    _find(session, tenant_id, job_id)
-    return _all_items(session, job_id)
+    most = _most(_find(session, tenant_id, job_id).parameters, STREAM_ROWS)
+    return _all_items(session, job_id, most)
 
 
 def delete_job(session: Session, tenant_id: str, job_id: str) -> None:
@@ -178,9 +191,17 @@ def _find(session: Session, tenant_id: str, job_id: str) -> Job:
     return job
 
 
-def _all_items(session: Session, job_id: str) -> Iterator[ItemView]:
+def _most(parameters: Json, rows: int) -> int:
+    """How many items are read at once: at most `rows`, fewer where each may have many choices or log-probabilities."""
+    num_choices = parameters.get("n") or 1
+    asked = parameters.get("logprobs")
+    num_logprobs = 0 if asked is None else num_logprobs_of(parameters["max_tokens"], num_choices, asked)
+    return max(1, min(rows // num_choices, MAX_LOGPROBS // num_logprobs if num_logprobs else rows))
+
+
+def _all_items(session: Session, job_id: str, most: int) -> Iterator[ItemView]:
     after: int | None = None
-    while items := _items(session, job_id, after, STREAM_ROWS):
+    while items := _items(session, job_id, after, most):
         yield from items
         after = items[-1].index
 
@@ -193,7 +214,7 @@ def _items(
         query = query.where(Item.index > after)
     if status is not None:
         query = query.where(Item.status == status)
-    return [ItemView(*row) for row in session.execute(query)]
+    return [ItemView(**row._mapping) for row in session.execute(query)]
 
 
 def _views(session: Session, jobs: Sequence[Job]) -> list[JobView]:

@@ -24,7 +24,9 @@ class ItemResult:
     """How an item ended: `status` is terminal.
 
     `usage` is {prompt_tokens, completion_tokens}; `decoding` holds at least {drafter, skip_set_id, verifies, drafted,
-    accepted}; `error` is {code, message}, None unless it failed.
+    accepted}; `error` is {code, message}, None unless it failed. `output` is that of the first choice; `choices` are
+    {index, output, finish_reason, logprobs} of all, None where there is only one. `logprobs` is {content}, in the form
+    of OpenAI's chat completions, None unless asked for.
     """
 
     index: int
@@ -34,6 +36,8 @@ class ItemResult:
     usage: Json | None
     decoding: Json | None
     error: Json | None
+    choices: list[Json] | None = None
+    logprobs: Json | None = None
 
 
 # Idempotent: an item that is running already is not counted twice.
@@ -56,14 +60,15 @@ RECORD: Final = text(f"""
 WITH {HELD},
 results AS (
     SELECT * FROM jsonb_to_recordset(CAST(:results AS jsonb)) AS result(
-        index int, status text, output text, finish_reason text, usage jsonb, decoding jsonb, error jsonb
+        index int, status text, output text, finish_reason text, usage jsonb, decoding jsonb, error jsonb,
+        choices jsonb, logprobs jsonb
     )
 ),
 written AS (
     UPDATE items
     SET status = results.status, output = results.output, finish_reason = results.finish_reason,
         usage = results.usage, decoding = results.decoding, error = results.error,
-        finished_at = statement_timestamp()
+        choices = results.choices, logprobs = results.logprobs, finished_at = statement_timestamp()
     FROM held, results
     WHERE items.job_id = held.job_id AND items.index BETWEEN held.first AND held.last
       AND items.index = results.index AND items.status IN ('queued', 'running')

@@ -12,17 +12,18 @@ from queue import Empty, SimpleQueue
 import structlog
 
 from engine.errors import BadRequest
-from engine.request import Admitted, Drafter, Event, Failed, Finished, FinishReason, Request, Sampling
-from engine.seeds import derive
+from engine.request import Admitted, Event, Failed, Finished, FinishReason, Progress
 from models.claim import Claim, ClaimedItem
 from models.record import ItemResult
-from models.states import ItemStatus, Lane
+from models.states import ItemStatus
 from workers.errors import EngineLost, TextError
 from workers.item import Item
 from workers.lease import Signal
 from workers.ledger import Ledger
+from workers.stream import Teller
 from workers.text import Text
 from workers.wire import Link
+from workers.wishes import Wishes
 from workers.work import Output, Pass, Work
 
 log = structlog.get_logger(__name__)
@@ -44,21 +45,28 @@ class Outcome(StrEnum):
 
 
 class Carrier:
-    """One shard in flight. `hear` takes signals from any thread; everything else belongs to the thread that runs it."""
+    """One shard in flight. `hear` takes signals from any thread; everything else belongs to the thread that runs it.
+
+    `teller` is told of output as it comes.
+    """
 
     def __init__(
         self,
         claim: Claim,
+        wishes: Wishes,
         link: Link,
         ledger: Ledger,
         text: Text,
         stop_at: Callable[[], float | None],
+        teller: Teller | None = None,
     ) -> None:
         self._claim = claim
+        self._wishes = wishes
         self._link = link
         self._ledger = ledger
         self._text = text
         self._stop_at = stop_at
+        self._teller = teller
         self._inbox: SimpleQueue[Message] = SimpleQueue()
         self._items: dict[int, Item] = {}
         self._owner: dict[str, Item] = {}  # request id of a pass in flight: its item
@@ -119,26 +127,11 @@ class Carrier:
             item.succeed()
 
     def _submit(self, item: Item, one: Pass) -> None:
-        claim, values = self._claim, self._claim.parameters
-        stop = values.get("stop") or ()
-        request = Request(
-            id=f"{claim.job_id}/{claim.number}/{claim.epoch}/{item.index}/{one.number}",
-            prompt=one.prompt,
-            max_tokens=one.max_tokens,
-            sampling=Sampling(
-                temperature=values.get("temperature", 0.0),
-                top_k=values.get("top_k", 0),
-                top_p=values.get("top_p", 1.0),
-                seed=derive(values.get("seed", 0), item.index, one.number, 0),
-            ),
-            stop=(stop,) if isinstance(stop, str) else tuple(stop),
-            drafter=Drafter(claim.decoding.get("drafter", Drafter.AUTO)),
-            reproducible=bool(claim.decoding.get("reproducible", False)),
-            interactive=claim.lane is Lane.INTERACTIVE,
-            alone=item.is_suspect,
-        )
+        claim = self._claim
+        request_id = f"{claim.job_id}/{claim.number}/{claim.epoch}/{item.index}/{one.number}/{one.choice}"
+        request = self._wishes.request(request_id, item.index, one, alone=item.is_suspect)
         self._owner[request.id] = item
-        item.waiting.add(request.id)
+        item.waiting[request.id] = one
         self._link.submit(request, self._inbox.put)
 
     # On the way -----------------------------------------------------------------------------------------------------
@@ -170,26 +163,39 @@ class Carrier:
                 if not item.was_admitted:
                     item.was_admitted = True
                     return item
+            case Progress():
+                self._tell(message)
             case Finished() | Failed():
                 self._end_pass(message)
         return None
 
+    def _tell(self, event: Progress) -> None:
+        """Hand on what a round added, to whoever listens."""
+        item = self._owner[event.id]
+        if self._teller is not None and item.result is None:
+            self._teller.add(item.index, item.waiting[event.id].choice, event)
+
     def _end_pass(self, event: Finished | Failed) -> None:
         item = self._owner.pop(event.id)
-        item.waiting.discard(event.id)
+        one = item.waiting.pop(event.id)
         if item.result is not None:
             return
         if isinstance(event, Failed):
             item.fail(event.code, event.message)
             self._withdraw(item)
             return
-        item.tally.add(event.statistics)
+        item.tally.add(one.number, event.statistics)
         if event.finish_reason is not FinishReason.CANCELLED:
-            output = Output(self._text.decode(event.tokens, event.stop), event.finish_reason)
-            number = int(event.id.rpartition("/")[2])
-            self._advance(item, lambda: item.work.take(number, output))
+            output = self._output(event)
+            if self._teller is not None:
+                self._teller.end(item.index, one.choice, output)
+            self._advance(item, lambda: item.work.take(one, output))
         if self._verdict is not None and item.result is None and not item.waiting:
             item.stop(self._verdict)
+
+    def _output(self, event: Finished) -> Output:
+        logprobs = None if event.logprobs is None else self._text.spelling.content(event.logprobs)
+        return Output(self._text.decode(event.tokens, event.stop), event.finish_reason, logprobs)
 
     def _give_up(self, verdict: ItemStatus) -> None:
         """The job was cancelled or has expired: end what waits for nothing, call back what is in the engine."""

@@ -10,26 +10,30 @@ from models.states import ItemStatus, JobKind
 from workers.summary import Prompts, Style, Summary
 from workers.tally import Tally
 from workers.text import Text
-from workers.work import Generation, Limits, Work
+from workers.work import Generation, Limits, Output, Pass, Work
 
 
 @dataclass(slots=True)
 class Item:
-    """An item being carried. `waiting` holds the request ids of passes in flight; `result` is set once it ended."""
+    """An item being carried. `waiting` holds the passes in flight by request id; `result` is set once it ended."""
 
     index: int
     is_suspect: bool
     work: Work
-    waiting: set[str] = field(default_factory=set)
+    waiting: dict[str, Pass] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
     was_admitted: bool = False
     result: ItemResult | None = None
 
     def succeed(self) -> None:
-        """End it with what its work gave."""
-        output = self.work.result
-        if output is not None:
-            self._end(ItemStatus.SUCCEEDED, output=output.text, finish_reason=output.finish_reason.value)
+        """End it with what its work gave: the first choice, and all of them where there are several."""
+        outputs = self.work.result
+        if len(outputs) == 1:
+            self._end(ItemStatus.SUCCEEDED, **_said(outputs[0]))
+        elif outputs:
+            choices = [{"index": index, **_said(output)} for index, output in enumerate(outputs)]
+            first = {name: value for name, value in _said(outputs[0]).items() if name != "logprobs"}
+            self._end(ItemStatus.SUCCEEDED, **first, choices=choices)
 
     def fail(self, code: str, message: str) -> None:
         self._end(ItemStatus.FAILED, error={"code": code, "message": message})
@@ -45,11 +49,18 @@ class Item:
         )
 
 
+def _said(output: Output) -> dict[str, Any]:
+    """An output as it is stored."""
+    logprobs = None if output.logprobs is None else {"content": output.logprobs}
+    return {"output": output.text, "finish_reason": output.finish_reason.value, "logprobs": logprobs}
+
+
 def workshop(claim: Claim, text: Text, context: int) -> Callable[[ClaimedItem], Work]:
     """What makes the work of each item of a shard; whatever they share is made once, here."""
     limits = Limits(context=context, max_tokens=int(claim.parameters["max_tokens"]))
     if claim.kind is not JobKind.SUMMARIZE:
-        return lambda item: Generation(item.input, text, limits)
+        num_choices = int(claim.parameters.get("n") or 1)
+        return lambda item: Generation(item.input, text, limits, num_choices)
     style = Style(claim.options.get("style") or Style.PARAGRAPH)
     prompts = Prompts.of(text, limits, style, claim.options.get("max_words"))
     return lambda item: Summary(item.input["document"], text, limits, prompts)

@@ -16,6 +16,7 @@ from workers.errors import ConfigurationError
 from workers.lease import Heart
 from workers.queues import Bell
 from workers.settings import WorkerSettings
+from workers.stream import Sink
 from workers.text import Text
 from workers.wire import Hello, Link
 
@@ -51,6 +52,7 @@ class Node:
             beat_s=settings.heartbeat_s,
             is_alive=lambda: self.link.stalled_s() < settings.stall_s,
         )
+        self.sink: Sink | None = None  # who is told of output as it comes
         self._stop_at: float | None = None
         self._texts: dict[str, Text] = {}
         self._loading = threading.Lock()

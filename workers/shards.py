@@ -12,7 +12,9 @@ from workers.item import workshop
 from workers.ledger import Ledger
 from workers.node import Node, attach
 from workers.queues import SHARD_TASK
+from workers.stream import Teller
 from workers.wire import Hello
+from workers.wishes import Wishes
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +53,9 @@ def _carry(node: Node, hello: Hello, claimed: Claim) -> None:
         ledger.release(is_lost=False)
         return
     text = node.text(hello.folder)
-    carrier = Carrier(claimed, node.link, ledger, text, lambda: node.stop_at)
+    wishes = Wishes.of(claimed, hello.vocab_size)
+    teller = Teller(claimed.job_id, wishes.stops, text, node.sink) if node.sink and wishes.streams else None
+    carrier = Carrier(claimed, wishes, node.link, ledger, text, lambda: node.stop_at, teller)
     node.heart.hold(claimed, carrier.hear)
     try:
         outcome = carrier.run(workshop(claimed, text, hello.context_length))

@@ -19,9 +19,13 @@ class Tally:
     prefill_s: float = 0.0
     decode_s: float = 0.0
     _by_drafter: dict[Drafter, int] = field(default_factory=dict)
+    _prompts: set[int] = field(default_factory=set)
 
-    def add(self, cost: Statistics) -> None:
-        self.prompt_tokens += cost.prompt_tokens
+    def add(self, number: int, cost: Statistics) -> None:
+        """Add what one sequence cost. Those of one pass `number` share their prompt, which counts once."""
+        if number not in self._prompts:
+            self._prompts.add(number)
+            self.prompt_tokens += cost.prompt_tokens
         self.completion_tokens += cost.completion_tokens
         self.verifies += cost.verifies
         self.drafted += cost.drafted

@@ -13,6 +13,7 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerFast
 
 from workers.errors import TextError
+from workers.spelling import Spelling
 
 Tokens = tuple[int, ...]
 
@@ -44,6 +45,7 @@ class Text:
         self._tokenizer.no_truncation()
         self._literal = copy.deepcopy(self._tokenizer)
         self._literal.encode_special_tokens = True
+        self.spelling = Spelling(self._tokenizer)
 
     @property
     def has_template(self) -> bool:

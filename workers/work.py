@@ -14,19 +14,23 @@ from workers.text import Text, Tokens
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One sequence to decode for an item; `number` counts the item's passes and keys their seeds."""
+    """One sequence to decode for an item; `number` counts the item's passes, `choice` those that differ by seed alone.
+    Both key the seed.
+    """
 
     number: int
     prompt: Tokens
     max_tokens: int
+    choice: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a pass, and in the end an item, has to say."""
+    """What a pass, and in the end an item, has to say; `logprobs` as the API shows them, where they were asked for."""
 
     text: str
     finish_reason: FinishReason
+    logprobs: list[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +45,8 @@ class Work(Protocol):
     """An item being worked on."""
 
     @property
-    def result(self) -> Output | None:
-        """The item's output, once no pass is left to do."""
+    def result(self) -> Sequence[Output]:
+        """The item's outputs, one a choice, once no pass is left to do; before that none."""
         ...
 
     def begin(self) -> Sequence[Pass]:
@@ -53,7 +57,7 @@ class Work(Protocol):
         """
         ...
 
-    def take(self, number: int, output: Output) -> Sequence[Pass]:
+    def take(self, one: Pass, output: Output) -> Sequence[Pass]:
         """Note what a pass gave; returns the passes that it made possible.
 
         Raises:
@@ -63,22 +67,27 @@ class Work(Protocol):
 
 
 class Generation:
-    """A prompt or a conversation, continued in one pass."""
+    """A prompt or a conversation, continued in one pass a choice. The engine computes their common prompt once."""
 
-    def __init__(self, item: Mapping[str, Any], text: Text, limits: Limits) -> None:
+    def __init__(self, item: Mapping[str, Any], text: Text, limits: Limits, num_choices: int = 1) -> None:
         self._item = item
         self._text = text
         self._limits = limits
-        self.result: Output | None = None
+        self._outputs: list[Output | None] = [None] * num_choices
+
+    @property
+    def result(self) -> Sequence[Output]:
+        outputs = [output for output in self._outputs if output is not None]
+        return outputs if len(outputs) == len(self._outputs) else ()
 
     def begin(self) -> Sequence[Pass]:
         messages = self._item.get("messages")
         prompt = self._text.prompt(self._item["prompt"]) if messages is None else self._text.chat(messages)
         check_fit(len(prompt), self._limits)
-        return [Pass(0, prompt, self._limits.max_tokens)]
+        return [Pass(0, prompt, self._limits.max_tokens, choice) for choice in range(len(self._outputs))]
 
-    def take(self, number: int, output: Output) -> Sequence[Pass]:
-        self.result = output
+    def take(self, one: Pass, output: Output) -> Sequence[Pass]:
+        self._outputs[one.choice] = output
         return []
 
 

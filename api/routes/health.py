@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from typing import Final
 
 from flask import Response, jsonify
@@ -10,6 +11,7 @@ from redis import Redis, RedisError
 
 from api.adapter import blueprint
 from api.services import services
+from models.fleet import FleetCount, count_workers
 
 routes = blueprint("health", "Health")
 log = logging.getLogger(__name__)
@@ -26,24 +28,29 @@ def live() -> Response:
 @routes.get("/readyz")
 @routes.doc(responses={200: "Serves; `degraded` without the broker", 503: "No database"})
 def ready() -> Response:
-    """Whether requests can be served. Without the broker jobs are still accepted and start later: `degraded`."""
-    database, broker = _has_database(), _has_broker()
-    status = "unavailable" if not database else "ready" if broker else "degraded"
-    checks = {"database": _word(database), "broker": _word(broker)}
-    response = jsonify({"status": status, "checks": checks})
-    if not database:
+    """Whether requests can be served. Without the broker jobs are still accepted and start later: `degraded`.
+
+    `workers` counts those that decode (`ready`: loaded and warmed up) and those that are about to (`loading`); null
+    without the database. Without any, jobs are accepted all the same and wait.
+    """
+    workers, broker = _workers(), _has_broker()
+    status = "unavailable" if workers is None else "ready" if broker else "degraded"
+    checks = {"database": _word(workers is not None), "broker": _word(broker)}
+    response = jsonify({"status": status, "checks": checks, "workers": None if workers is None else asdict(workers)})
+    if workers is None:
         response.status_code = 503
         response.headers["Retry-After"] = "2"
     return response
 
 
-def _has_database() -> bool:
+def _workers() -> FleetCount | None:
+    """The fleet as the database knows it; None where that does not answer."""
     try:
-        services().database.ping()
+        with services().database.session() as session:
+            return count_workers(session)
     except Exception as error:  # whatever the reason, requests cannot be served
         log.warning("the database does not answer: %s", type(error).__name__)
-        return False
-    return True
+        return None
 
 
 def _has_broker() -> bool:

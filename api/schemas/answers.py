@@ -75,6 +75,35 @@ class JobAnswer(Answer):
     links: dict[str, str]
 
 
+class Likely(Answer):
+    """A token that could have stood in a place, `bytes` because it may be part of a character."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class Scored(Likely):
+    """A token of the output: its log-probability before temperature, penalties and bias, and the likeliest tokens."""
+
+    top_logprobs: list[Likely]
+
+
+class Logprobs(Answer):
+    """A token each, as in OpenAI's chat completions: all that `usage` counts, also those a stop string took along."""
+
+    content: list[Scored]
+
+
+class Choice(Answer):
+    """One of several outputs of an input; they differ by their seeds."""
+
+    index: int
+    output: str
+    finish_reason: str
+    logprobs: Logprobs | None
+
+
 class ItemAnswer(Answer):
     """One input of a job and what became of it."""
 
@@ -82,8 +111,10 @@ class ItemAnswer(Answer):
     index: int
     custom_id: str | None
     status: Status
-    output: str | None
+    output: str | None = Field(description="of the first choice")
     finish_reason: str | None
+    choices: list[Choice] | None = Field(description="where `n` is more than 1")
+    logprobs: Logprobs | None = Field(description="where asked for and `n` is 1")
     usage: Usage | None
     decoding: dict[str, Any] | None
     attempts: int
@@ -138,7 +169,9 @@ class WorkerAnswer(Answer):
     device_kind: str
     dtype: str
     rows: int
-    status: str
+    status: str = Field(description="loading, ready or stopping")
+    drafters: list[str] = Field(description="that jobs may ask it for; known once it is ready")
+    note: str | None = Field(description="why some drafters are missing")
     is_live: bool
     started_at: Moment
     last_seen_at: Moment

@@ -55,6 +55,12 @@ Stop = Annotated[
     BeforeValidator(_listed, json_schema_input_type=str | list[str]),
     Field(max_length=16),
 ]
+# A token id is a string here, because it is a key of a JSON object. Beyond the vocabulary the item fails.
+LogitBias = Annotated[
+    dict[Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,8})$")], Annotated[float, Field(ge=-100, le=100)]],
+    Field(max_length=1024),
+]
+TokenIds = Annotated[list[Annotated[int, Field(ge=0, lt=10**9)]], Field(max_length=256)]
 Moment = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
 ModelName = Annotated[str, Field(pattern=MODEL_NAME, examples=["smollm2-135m-instruct"])]
 Metadata = Annotated[

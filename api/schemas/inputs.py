@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
-from api.schemas.fields import MAX_SEED, Body, Metadata, ModelName, Stop, Text
+from api.schemas.fields import MAX_SEED, Body, LogitBias, Metadata, ModelName, Stop, Text, TokenIds
 
 MAX_JSON_INPUTS = 1000
 MAX_DEADLINE_S = 30 * 24 * 3600
@@ -22,11 +22,22 @@ class Parameters(Body):
     """How the next token is chosen. `max_tokens` left out is 256, or follows `max_words` when summarising."""
 
     max_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
-    temperature: float = Field(default=0.0, ge=0, le=100)
+    min_tokens: int = Field(default=0, ge=0, le=10_000_000, description="before so many the text cannot end")
+    temperature: float = Field(default=0.0, ge=0, le=100, description="0 is greedy")
     top_p: float = Field(default=1.0, gt=0, le=1)
-    top_k: int = Field(default=0, ge=0, le=10_000_000)
+    top_k: int = Field(default=0, ge=0, le=10_000_000, description="0 is off")
+    min_p: float = Field(default=0.0, ge=0, le=1, description="tokens less likely than this share of the best are out")
+    repetition_penalty: float = Field(default=1.0, gt=0, le=10, description="of tokens in prompt or output; 1 is off")
+    presence_penalty: float = Field(default=0.0, ge=-2, le=2, description="of tokens in the output")
+    frequency_penalty: float = Field(default=0.0, ge=-2, le=2, description="of tokens in the output, each time")
+    logit_bias: LogitBias = Field(default_factory=dict, description="added to the logits of tokens, by token id")
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED, description="drawn and returned when left out")
     stop: Stop = Field(default_factory=list)
+    stop_token_ids: TokenIds = Field(default_factory=list, description="end the text beside the model's own")
+    n: int = Field(default=1, ge=1, le=16, description="choices of each input; at temperature 0 they are all alike")
+    logprobs: int | None = Field(
+        default=None, ge=0, le=20, description="log-probabilities of the tokens, and of so many of the likeliest"
+    )
 
 
 class Decoding(Body):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -42,17 +43,14 @@ def results(
 
 
 def print_results(here: Session, client: Client, job_id: str) -> None:
-    """Write every item's text under its name, for people to read; the text alone if there is only one item."""
-    found = client.items(job_id)
-    first = next(found, None)
-    second = next(found, None)
-    if first is not None and second is None:
-        here.out.print(first.text, markup=False, highlight=False, soft_wrap=True)
+    """Write every text under its name, for people to read; the text alone if there is only one."""
+    texts = (named for item in client.items(job_id) for named in item.texts.items())
+    first = list(islice(texts, 2))
+    if len(first) == 1:
+        here.out.print(first[0][1], markup=False, highlight=False, soft_wrap=True)
         return
-    for item in (one for one in (first, second) if one is not None):
-        _print_item(here, item.name, item.text)
-    for item in found:
-        _print_item(here, item.name, item.text)
+    for name, text in chain(first, texts):
+        _print_text(here, name, text)
 
 
 def save_results(here: Session, client: Client, job_id: str, path: Path) -> None:
@@ -86,6 +84,6 @@ def _write_lines(client: Client, job_id: str, to: TextIO) -> None:
             to.write(f"{line}\n")
 
 
-def _print_item(here: Session, name: str, text: str) -> None:
+def _print_text(here: Session, name: str, text: str) -> None:
     here.out.print(f"[bold]{escape(name)}[/]", highlight=False, soft_wrap=True)
     here.out.print(f"{text}\n", markup=False, highlight=False, soft_wrap=True)

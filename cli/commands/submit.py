@@ -69,8 +69,19 @@ def submit(
     temperature: Annotated[float | None, typer.Option(help="0 is greedy.", min=0)] = None,
     top_p: Annotated[float | None, typer.Option(min=0, max=1)] = None,
     top_k: Annotated[int | None, typer.Option(help="0 is off.", min=0)] = None,
+    min_p: Annotated[float | None, typer.Option(help="Share of the best token's probability.", min=0, max=1)] = None,
+    repetition_penalty: Annotated[float | None, typer.Option(help="1 is off.", min=0, max=10)] = None,
+    presence_penalty: Annotated[float | None, typer.Option(min=-2, max=2)] = None,
+    frequency_penalty: Annotated[float | None, typer.Option(min=-2, max=2)] = None,
+    logit_bias: Annotated[list[str] | None, typer.Option(help="TOKEN_ID=BIAS. May be repeated.")] = None,
+    min_tokens: Annotated[int | None, typer.Option(help="Shortest output, in tokens.", min=0)] = None,
     seed: Annotated[int | None, typer.Option(help="Default: drawn, and shown with the job.", min=0)] = None,
     stop: Annotated[list[str] | None, typer.Option(help="Stop at this text. May be repeated.")] = None,
+    stop_token_id: Annotated[list[int] | None, typer.Option(help="Stop at this token. May be repeated.")] = None,
+    n: Annotated[int | None, typer.Option("-n", "--choices", help="Outputs of each prompt.", min=1, max=16)] = None,
+    logprobs: Annotated[
+        int | None, typer.Option(help="Log-probabilities, with so many of the likeliest tokens.", min=0, max=20)
+    ] = None,
     drafter: Annotated[Drafter | None, typer.Option(help="Changes the speed, never the text.")] = None,
     reproducible: Annotated[bool, typer.Option("--reproducible", help="Exact to the last bit.")] = False,
     priority: Annotated[Priority | None, typer.Option(help="Default: interactive for one input.")] = None,
@@ -91,8 +102,17 @@ def submit(
         "temperature": temperature,
         "top_p": top_p,
         "top_k": top_k,
+        "min_p": min_p,
+        "repetition_penalty": repetition_penalty,
+        "presence_penalty": presence_penalty,
+        "frequency_penalty": frequency_penalty,
+        "logit_bias": _biases(logit_bias or []) or None,
+        "min_tokens": min_tokens,
         "seed": seed,
         "stop": stop,
+        "stop_token_ids": stop_token_id,
+        "n": n,
+        "logprobs": logprobs,
     }
     with here.client() as client:
         head = given(
@@ -104,7 +124,7 @@ def submit(
             decoding=given(drafter=drafter, reproducible=reproducible or None) or None,
             priority=priority,
             deadline_s=deadline,
-            metadata=_pairs(metadata or []) or None,
+            metadata=_pairs("--metadata", "NAME=VALUE", metadata or []) or None,
         )
         with here.err.status(f"Submitting {len(inputs)} inputs"):
             job = client.submit(head, inputs, key=idempotency_key)
@@ -147,11 +167,18 @@ def _report(here: Session, client: Client, job: Job, output: Path | None, *, has
         print_results(here, client, job.id)
 
 
-def _pairs(texts: list[str]) -> dict[str, str]:
+def _biases(texts: list[str]) -> dict[str, float]:
+    try:
+        return {token: float(bias) for token, bias in _pairs("--logit-bias", "TOKEN_ID=BIAS", texts).items()}
+    except ValueError as error:
+        raise UsageError(f"--logit-bias takes TOKEN_ID=BIAS: {error}") from error
+
+
+def _pairs(option: str, form: str, texts: list[str]) -> dict[str, str]:
     pairs = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise UsageError(f"--metadata takes NAME=VALUE, not {text!r}")
+            raise UsageError(f"{option} takes {form}, not {text!r}")
         pairs[name] = value
     return pairs

@@ -16,7 +16,9 @@ from cli.stack.state import running_state
 def worker(
     context: typer.Context,
     model: Annotated[str, typer.Option(help="A registered model.")],
-    device: Annotated[str, typer.Option(help="cpu, cuda:0, cuda:1, ...")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda:0, cuda:1, ...; cuda:0,cuda:1 for a model on several.")
+    ] = "cpu",
     name: Annotated[str | None, typer.Option(help="Default: made of host and device.")] = None,
     rows: Annotated[int | None, typer.Option(help="Sequences decoded together.", min=1)] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads. Default: cores / engines.", min=1)] = None,

@@ -1,7 +1,7 @@
 """The tables, one file an area. `Base.metadata` is the whole schema, triggers included."""
 
 from models.tables.base import Base
-from models.tables.catalog import Model, SkipSet
+from models.tables.catalog import Model, SkipSet, StepCosts
 from models.tables.fleet import Worker
 from models.tables.guards import GUARDS
 from models.tables.tenants import ApiKey, IdempotencyKey, Tenant
@@ -17,6 +17,7 @@ __all__ = [
     "Model",
     "Shard",
     "SkipSet",
+    "StepCosts",
     "Tenant",
     "Worker",
 ]

@@ -31,6 +31,7 @@ class Base(DeclarativeBase):
         str: Text(),
         datetime: TIMESTAMP(timezone=True),
         Json: JSONB(none_as_null=True),
+        list[Json]: JSONB(none_as_null=True),
         list[str]: ARRAY(Text()),
     }
 

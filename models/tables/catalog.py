@@ -1,4 +1,4 @@
-"""What can be served: registered models and the skip sets found for them."""
+"""What can be served: registered models, the skip sets found for them, and what passes cost on devices."""
 
 from datetime import datetime
 
@@ -62,3 +62,20 @@ class SkipSet(Base):
     is_active: Mapped[bool] = mapped_column(server_default=false())
     created_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
     activated_at: Mapped[datetime | None]
+
+
+class StepCosts(Base):
+    """What the passes of a model cost where everything named by the key is the same, as the engine tells it."""
+
+    __tablename__ = "step_costs"
+
+    model: Mapped[str] = mapped_column(ForeignKey("models.name", ondelete="CASCADE"), primary_key=True)
+    weights: Mapped[str] = mapped_column(primary_key=True)
+    device_kind: Mapped[str] = mapped_column(primary_key=True)
+    device: Mapped[str] = mapped_column(primary_key=True)
+    dtype: Mapped[str] = mapped_column(primary_key=True)
+    threads: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    rows: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    engine: Mapped[str] = mapped_column(primary_key=True)
+    costs: Mapped[Json]
+    measured_at: Mapped[datetime] = mapped_column(server_default=CLOCK)

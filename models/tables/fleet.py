@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Index
+from sqlalchemy import CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.tables.base import CLOCK, Base
@@ -27,5 +27,7 @@ class Worker(Base):
     dtype: Mapped[str]
     rows: Mapped[int]  # decoded together at most
     status: Mapped[str]
+    drafters: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))  # that jobs may ask it for
+    note: Mapped[str | None]  # why some are missing
     started_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
     last_seen_at: Mapped[datetime] = mapped_column(server_default=CLOCK)

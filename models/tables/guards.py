@@ -16,7 +16,7 @@ from models.tables.base import Base
 FROZEN: Final = {
     "jobs": ("counts", "usage", "decoding_stats", "error", "finished_at"),
     "shards": ("epoch", "tally"),
-    "items": ("output", "finish_reason", "usage", "decoding", "error", "finished_at"),
+    "items": ("output", "finish_reason", "choices", "logprobs", "usage", "decoding", "error", "finished_at"),
 }
 
 

@@ -105,7 +105,10 @@ class Shard(Base):
 
 
 class Item(Base):
-    """One input and what became of it. `attempts` counts admissions to an engine that were not given back."""
+    """One input and what became of it. `attempts` counts admissions to an engine that were not given back.
+
+    `output` is the first of its choices; `choices` are all of them, null where there is only one.
+    """
 
     __tablename__ = "items"
     __table_args__ = (
@@ -128,3 +131,5 @@ class Item(Base):
     error: Mapped[Json | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    choices: Mapped[list[Json] | None]
+    logprobs: Mapped[Json | None]

@@ -10,7 +10,7 @@ from engine.costs import StepCosts
 from engine.draft.skip import SkipDrafter
 from engine.loop import Engine
 from engine.oracle import decode
-from engine.request import Admitted, Event, Failed, Finished, Request
+from engine.request import Admitted, Event, Exit, Failed, Finished, Progress, Request
 from engine.round import Drafters
 from engine.row import Row
 
@@ -24,11 +24,14 @@ class Outcome:
     admitted: list[str] = field(default_factory=list)
     finished: dict[str, Finished] = field(default_factory=dict)
     failed: dict[str, Failed] = field(default_factory=dict)
+    progress: dict[str, list[Progress]] = field(default_factory=dict)
 
     def take(self, events: Iterable[Event]) -> None:
         for event in events:
             if isinstance(event, Admitted):
                 self.admitted.append(event.id)
+            elif isinstance(event, Progress):
+                self.progress.setdefault(event.id, []).append(event)
             elif isinstance(event, Finished):
                 assert event.id not in self.finished, "a request ends once"
                 self.finished[event.id] = event
@@ -79,7 +82,9 @@ class Scripted(SkipDrafter):
     def __init__(self, guesses: Mapping[str, Sequence[int]]) -> None:
         self._guesses = guesses
 
-    def propose(self, rows: Sequence[Row], limits: Sequence[int]) -> list[list[int]]:
+    def propose(
+        self, rows: Sequence[Row], heads: Sequence[Sequence[int]], limits: Sequence[int], threshold: float = 0.0
+    ) -> list[list[int]]:
         drafts = []
         for row, limit in zip(rows, limits, strict=True):
             guess = self._guesses.get(row.request.id, ())
@@ -89,4 +94,6 @@ class Scripted(SkipDrafter):
 
 def guess_with(engine: Engine, guesses: Mapping[str, Sequence[int]]) -> None:
     """Let requests that ask for skip drafts have the scripted ones; the engine must know some skip set."""
-    engine._drafters = Drafters(Scripted(guesses), Controller(StepCosts.assumed()), engine.options.width - 1)
+    most, padded = engine.options.width - 1, (engine.options.rows, engine.options.padding.width)
+    controller = Controller(StepCosts.assumed(), most, padded, can_skip=True, leave=Exit.FIXED)
+    engine._drafters = Drafters(Scripted(guesses), controller, most, Exit.FIXED)

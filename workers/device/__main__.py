@@ -14,6 +14,7 @@ from models.catalog import ModelView, get_model
 from models.database import Database, connect
 from models.errors import NotFound
 from models.ids import new_id
+from workers.device.book import CostBook
 from workers.device.folder import socket_folder
 from workers.device.hardware import Device
 from workers.device.plan import ENGINE, Plan
@@ -59,7 +60,9 @@ def main(arguments: Sequence[str], engine: str = ENGINE) -> Exit:
 
 
 def _supervise(plan: Plan, database: Database) -> Exit:
-    presence = Presence(database, plan)
+    book = CostBook(plan)
+    book.lay_out(database)
+    presence = Presence(database, plan, book)
     supervisor = Supervisor(plan, presence)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())
@@ -88,7 +91,9 @@ def _model(database: Database, name: str) -> ModelView:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m workers.device", description="Serve one model on one device.")
     parser.add_argument("--model", required=True, help="name of a registered model")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda:0, cuda:1, ...")
+    parser.add_argument(
+        "--device", default="cpu", help="cpu, cuda:0, cuda:1, ...; cuda:0,cuda:1 for a model on several"
+    )
     parser.add_argument("--name", type=_name, help="what the worker is called (default: host and device)")
     parser.add_argument("--rows", type=int, help="sequences decoded at once (default: SKIM_ROWS)")
     parser.add_argument("--threads", type=int, help="threads of the engine (default: cores / engines)")

@@ -17,5 +17,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--length", type=int, required=True)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--costs", type=Path, required=True, help="step costs of an earlier start, if it is there")
     parser.add_argument("--log-level", default="info")
     return parser.parse_args(arguments)

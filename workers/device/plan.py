@@ -38,17 +38,23 @@ class Plan:
             return min(CUDA_THREADS, count_cores())
         return max(1, count_cores() // self.settings.cpu_engines)
 
+    @property
+    def costs(self) -> Path:
+        """Where step costs lie that the engine need not measure: beside the socket, where only this user may look."""
+        return self.socket.with_name("costs.json")
+
     def engine_command(self) -> list[str]:
         options = {
             "--socket": str(self.socket),
             "--source": self.model.source,
             "--revision": self.model.revision or "",
             "--dtype": self.model.dtype,
-            "--device": self.device.name if self.device.index is None else "cuda:0",  # the only one it sees
+            "--device": self.device.inner_name,
             "--rows": str(self.rows),
             "--length": str(self.model.context_length),
             "--threads": str(self.num_threads),
             "--home": str(self.settings.home),
+            "--costs": str(self.costs),
             "--log-level": self.settings.log_level,
         }
         return tied(self.engine, [word for option in options.items() for word in option])

@@ -1,4 +1,4 @@
-"""Tells the registry, every few seconds, that this worker lives and what it serves."""
+"""Tells the registry, every few seconds, that this worker lives and what it serves; and once, what passes cost."""
 
 import os
 import socket
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from models.database import Database
 from models.fleet import WorkerBeat, announce, leave
+from workers.device.book import CostBook
 from workers.device.plan import Plan
 from workers.wire import Hello
 
@@ -32,9 +33,11 @@ class Status(StrEnum):
 class Presence:
     """A thread that announces; `update` announces a change at once. A registry that is away is tried again."""
 
-    def __init__(self, database: Database, plan: Plan) -> None:
+    def __init__(self, database: Database, plan: Plan, book: CostBook) -> None:
         self._database = database
         self._plan = plan
+        self._book = book
+        self._kept: Hello | None = None  # whose costs are in the book
         self._status = Status.LOADING
         self._hello: Hello | None = None
         self._changed = threading.Event()
@@ -57,15 +60,23 @@ class Presence:
         while not self._is_closed:
             self._changed.clear()
             self._write(lambda session: announce(session, self._beat()))
+            self._keep_costs(self._hello)
             self._changed.wait(BEAT_S)
         self._write(lambda session: leave(session, self._plan.worker_id))
 
-    def _write(self, write: Callable[[Session], None]) -> None:
+    def _keep_costs(self, hello: Hello | None) -> None:
+        costs = hello.costs if hello is not None and hello is not self._kept else None
+        if costs is not None and self._write(lambda session: self._book.keep(session, costs)):
+            self._kept = hello
+
+    def _write(self, write: Callable[[Session], None]) -> bool:
         try:
             with self._database.session() as session:
                 write(session)
         except SQLAlchemyError as error:
             log.warning("could not announce", reason=type(error).__name__)
+            return False
+        return True
 
     def _beat(self) -> WorkerBeat:
         plan, hello = self._plan, self._hello
@@ -78,6 +89,8 @@ class Presence:
             device=plan.device.name,
             device_kind=plan.device.kind,
             dtype=hello.dtype if hello else plan.model.dtype,
-            rows=plan.rows,
+            rows=hello.rows if hello else plan.rows,
             status=self._status,
+            drafters=hello.drafters if hello else (),
+            note=hello.note if hello else None,
         )

@@ -30,7 +30,7 @@ class Summary:
         self._level_tokens = 0
         self._next = 0
         self._is_last = False
-        self.result: Output | None = None
+        self.result: Sequence[Output] = ()
 
     def begin(self) -> Sequence[Pass]:
         document = self._document.strip()
@@ -39,17 +39,17 @@ class Summary:
             raise TextError("the document is empty", code="empty_prompt")
         return self._descend(document, tokens)
 
-    def take(self, number: int, output: Output) -> Sequence[Pass]:
+    def take(self, one: Pass, output: Output) -> Sequence[Pass]:
         if self._is_last:
-            self.result = Output(output.text.strip(), output.finish_reason)
+            self.result = (Output(output.text.strip(), output.finish_reason),)
             return []
-        self._level[number] = output.text.strip()
+        self._level[one.number] = output.text.strip()
         if None in self._level.values():
             return []
         joined = "\n\n".join(self._level[number] or "" for number in sorted(self._level)).strip()
         tokens = self._text.document(joined)
         if not tokens:
-            self.result = Output("", FinishReason.STOP)
+            self.result = (Output("", FinishReason.STOP),)
             return []
         if len(tokens) >= self._level_tokens:
             raise TextError(

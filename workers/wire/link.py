@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from engine.request import Admitted, Event, Request
+from engine.request import Admitted, Event, Progress, Request
 from workers.errors import EngineLost, FrameError
 from workers.wire.frames import Buffer, Frame, pack
 from workers.wire.messages import Hello, Pulse, cancel_frame, parse_event, submit_frame
@@ -145,7 +145,7 @@ class Link:
 
     def _deliver(self, event: Event) -> None:
         with self._changed:
-            is_last = not isinstance(event, Admitted)
+            is_last = not isinstance(event, Admitted | Progress)
             route = self._routes.pop(event.id, None) if is_last else self._routes.get(event.id)
         if route is not None:
             route(event)

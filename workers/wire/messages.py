@@ -1,9 +1,10 @@
 """What the frames say: the engine's requests and events as JSON objects, and back.
 
 node to engine   submit, cancel
-engine to node   hello (first), admitted, finished, failed, pulse (about once a second)
+engine to node   hello (first), admitted, progress, finished, failed, pulse (about once a second)
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,9 +16,11 @@ from engine.request import (
     Failed,
     Finished,
     FinishReason,
+    Progress,
     Request,
     Sampling,
     Statistics,
+    TokenLogprob,
 )
 from workers.errors import FrameError
 from workers.wire.frames import Frame
@@ -25,7 +28,11 @@ from workers.wire.frames import Frame
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """What the engine serves. `folder` holds the tokenizer; `context_length` and `rows` are the engine's own."""
+    """What the engine serves. `folder` holds the tokenizer; `context_length` and `rows` are the engine's own.
+
+    `drafters` are those a request may ask for, `note` says why some are missing. `costs` are the step costs that this
+    engine has measured, as `StepCosts.to_json` gives them; None where it was told them.
+    """
 
     folder: str
     context_length: int
@@ -35,6 +42,9 @@ class Hello:
     rows: int
     vocab_size: int
     eos: tuple[int, ...]
+    drafters: tuple[str, ...] = ()
+    note: str | None = None
+    costs: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +61,7 @@ class Pulse:
 
 
 def hello_frame(hello: Hello) -> Frame:
-    return {"type": "hello", **asdict(hello), "eos": list(hello.eos)}
+    return {"type": "hello", **asdict(hello)}
 
 
 def pulse_frame(pulse: Pulse) -> Frame:
@@ -75,6 +85,8 @@ def submit_frame(request: Request) -> Frame:
         "reproducible": request.reproducible,
         "lane": "interactive" if request.interactive else "bulk",
         "alone": request.alone,
+        "logprobs": request.logprobs,
+        "stream": request.stream,
     }
 
 
@@ -97,6 +109,8 @@ def parse_submit(frame: Frame) -> Request:
             reproducible=bool(frame["reproducible"]),
             interactive=frame["lane"] == "interactive",
             alone=bool(frame["alone"]),
+            logprobs=frame["logprobs"],
+            stream=bool(frame["stream"]),
         )
     except BadRequest:
         raise
@@ -113,6 +127,14 @@ def event_frame(event: Event) -> Frame:
     match event:
         case Admitted():
             return {"type": "admitted", "id": event.id}
+        case Progress():
+            return {
+                "type": "progress",
+                "id": event.id,
+                "start": event.start,
+                "tokens": list(event.tokens),
+                "logprobs": _listed(event.logprobs),
+            }
         case Finished():
             return {
                 "type": "finished",
@@ -121,6 +143,7 @@ def event_frame(event: Event) -> Frame:
                 "finish_reason": event.finish_reason.value,
                 "stop": event.stop,
                 "statistics": asdict(event.statistics),
+                "logprobs": _listed(event.logprobs),
             }
         case Failed():
             return {"type": "failed", "id": event.id, "error": {"code": event.code, "message": event.message}}
@@ -136,11 +159,14 @@ def parse_event(frame: Frame) -> Hello | Pulse | Event:
     try:
         match frame["type"]:
             case "hello":
-                return Hello(**{**fields, "eos": tuple(fields["eos"])})
+                return Hello(**{**fields, "eos": tuple(fields["eos"]), "drafters": tuple(fields["drafters"])})
             case "pulse":
                 return Pulse(**fields)
             case "admitted":
                 return Admitted(fields["id"])
+            case "progress":
+                logprobs = _logprobs(fields["logprobs"])
+                return Progress(fields["id"], fields["start"], tuple(fields["tokens"]), logprobs)
             case "finished":
                 return _finished(fields)
             case "failed":
@@ -159,4 +185,18 @@ def _finished(fields: dict[str, Any]) -> Finished:
         finish_reason=FinishReason(fields["finish_reason"]),
         stop=fields["stop"],
         statistics=Statistics(**{**statistics, "drafter": Drafter(statistics["drafter"])}),
+        logprobs=_logprobs(fields["logprobs"]),
+    )
+
+
+def _listed(logprobs: Sequence[TokenLogprob] | None) -> list[Any] | None:
+    """[token, log-probability, [[token, log-probability], ...]] a token: there may be many."""
+    return None if logprobs is None else [[one.token, one.logprob, one.top] for one in logprobs]
+
+
+def _logprobs(listed: list[Any] | None) -> tuple[TokenLogprob, ...] | None:
+    if listed is None:
+        return None
+    return tuple(
+        TokenLogprob(token, logprob, tuple((other, score) for other, score in top)) for token, logprob, top in listed
     )

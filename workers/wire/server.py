@@ -14,7 +14,7 @@ from typing import Protocol
 import structlog
 
 from engine.errors import BadRequest
-from engine.request import Admitted, Event, Failed, Request
+from engine.request import Admitted, Event, Failed, Progress, Request
 from workers.errors import FrameError
 from workers.wire.connection import Connection
 from workers.wire.frames import Frame
@@ -134,13 +134,18 @@ class Server:
         for event in events:
             if isinstance(event, Admitted):
                 self._admitted.add(event.id)
-                owner = self._owners.get(event.id)
-            else:
+            owner = self._owners.get(event.id)
+            if not isinstance(event, Admitted | Progress):
                 self._admitted.discard(event.id)
-                owner = self._owners.pop(event.id, None)
+                self._owners.pop(event.id, None)
             if owner is not None and not owner[0].is_over:
-                connection, request_id = owner
-                connection.send({**event_frame(event), "id": request_id})
+                self._tell(*owner, event)
+
+    def _tell(self, connection: Connection, request_id: str, event: Event) -> None:
+        try:
+            connection.send({**event_frame(event), "id": request_id})
+        except FrameError as error:  # too long an answer is the fault of one request, not of the engine
+            connection.send(event_frame(Failed(request_id, "answer_too_large", str(error))))
 
     def _beat(self) -> None:
         if time.monotonic() - self._pulse_at < PULSE_S:

@@ -89,6 +89,19 @@ def test_prompt_from_standard_input_is_answered(stack: Any) -> None:
     assert done.stdout.strip()
 
 
+def test_every_choice_is_printed(stack: Any) -> None:
+    options = ["--drafter", "cascade", "--choices", "2", "--logprobs", "1", "--temperature", "0.9", "--top-p", "0.95"]
+    options += ["--min-p", "0.01", "--repetition-penalty", "1.1", "--presence-penalty", "0.1", "--min-tokens", "2"]
+    options += ["--frequency-penalty", "0.1", "--logit-bias", "0=-100", "--stop-token-id", "2", "--max-tokens", "4"]
+
+    done = stack("submit", "-", "--kind", "generate", "--wait", *options, stdin="Say hello.")
+    refused = stack("submit", "-", "--kind", "generate", "--logit-bias", "a=b", stdin="Say hello.")
+
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("stdin")] == ["stdin [0]", "stdin [1]"]
+    assert (refused.returncode, "--logit-bias" in refused.stderr) == (2, True)
+
+
 def test_cancelled_job_ends_with_its_own_code(stack: Any, tmp_path: Path) -> None:
     prompts = "\n".join(json.dumps({"prompt": f"Count to a million, from {n}:"}) for n in range(200))
     (tmp_path / "many.jsonl").write_text(prompts)

@@ -1,9 +1,11 @@
 """An engine process without a network, for fault tests: speaks the real protocol, repeats the prompt, fails on demand.
 
+It is ready once the file `ECHO_GATE` exists. "Measured" step costs are a count: one more than those it was told.
 Words in a prompt make it misbehave: POISON kills the process in the first pass that includes the row, HANG makes that
 pass last for ever. A step takes `ECHO_STEP_S` seconds and gives every row one token: a run is as long as a test wants.
 """
 
+import json
 import os
 import signal
 import sys
@@ -13,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.errors import BadRequest
-from engine.request import Admitted, Drafter, Event, Finished, FinishReason, Request, Statistics
+from engine.request import Admitted, Drafter, Event, Finished, FinishReason, Progress, Request, Statistics
 from workers.device.options import parse
 from workers.logs import configure
 from workers.text import Text
@@ -85,13 +87,14 @@ class Echo:
         for row in self._rows:
             self._suffer(row)
         time.sleep(STEP_S)
-        ended = []
+        told: list[Event] = []
         for row in self._rows:
             row.tokens.append(row.next_token)
-            if len(row.tokens) == row.request.max_tokens:
-                ended.append(row)
+            if row.request.stream:
+                told.append(Progress(row.request.id, len(row.tokens) - 1, (row.tokens[-1],)))
+        ended = [row for row in self._rows if len(row.tokens) == row.request.max_tokens]
         self._rows = [row for row in self._rows if row not in ended]
-        return [row.finished(FinishReason.LENGTH) for row in ended]
+        return [*told, *(row.finished(FinishReason.LENGTH) for row in ended)]
 
     def _suffer(self, row: Row) -> None:
         if row.tokens:
@@ -103,10 +106,20 @@ class Echo:
             time.sleep(3600)
 
 
+def wait_for_gate() -> None:
+    gate = os.environ.get("ECHO_GATE")
+    while gate is not None and not Path(gate).exists():
+        time.sleep(0.01)
+
+
 def main() -> int:
     options = parse(sys.argv[1:])
     configure(options.log_level)
-    hello = Hello(options.source, options.length, "float32", "cpu", "cpu", options.rows, 256, (0,))
+    known = json.loads(options.costs.read_text()) if options.costs.exists() else {"starts": 0}
+    costs = {"starts": known["starts"] + 1}
+    wait_for_gate()
+    served = options.source, options.length, "float32", "cpu", "cpu", options.rows, 256, (0,), ("auto", "plain")
+    hello = Hello(*served, note="an echo drafts nothing", costs=costs)
     server = Server(Echo(Text(Path(options.source)), options.rows, options.length), hello, options.socket)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())

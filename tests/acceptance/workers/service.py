@@ -122,6 +122,7 @@ class Service:
         shard_items: int = 16,
         temperature: float = 0.0,
         deadline_s: float | None = None,
+        **parameters: Any,
     ) -> str:
         """Submit one item a prompt; returns the job's id."""
         field_name = "document" if kind is JobKind.SUMMARIZE else "prompt"
@@ -130,7 +131,7 @@ class Service:
             kind=kind,
             model=MODEL,
             lane=lane,
-            parameters={"max_tokens": max_tokens, "temperature": temperature, "top_p": 1.0, "top_k": 0, "seed": 7},
+            parameters={"max_tokens": max_tokens, "temperature": temperature, "seed": 7, **parameters},
             decoding={"drafter": "auto", "reproducible": False},
             options={"style": "paragraph", "max_words": 40} if kind is JobKind.SUMMARIZE else {},
             deadline_s=deadline_s,

@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,16 +26,21 @@ def prompts(number: int) -> list[str]:
     return ["".join(source.choices("abc de", k=source.randint(1, 60))) for _ in range(number)]
 
 
-def oracle_texts(folder: Path, asked: list[str], temperature: float) -> list[str]:
+def oracle_texts(folder: Path, asked: list[str], temperature: float, choice: int = 0) -> list[str]:
     """What the slow decoder says to each prompt."""
     network, text = tiny(vocabulary=len(ASCII) + 3), Text(folder)
     said = []
     with stock_attention(network):
         for index, prompt in enumerate(asked):
-            sampling = Sampling(temperature=temperature, seed=derive(SEED, index))
+            sampling = Sampling(temperature=temperature, seed=derive(SEED, index, 0, choice))
             request = Request("x", text.prompt(prompt), NUM_TOKENS, sampling)
             said.append(text.decode(decode(network, request, eos=frozenset({len(ASCII)}))))
     return said
+
+
+def spoken(content: list[dict[str, Any]]) -> str:
+    """The text of tokens, those left out that a tokenizer leaves out."""
+    return "".join(one["token"] for one in content if not one["token"].startswith("<|"))
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.9])
@@ -62,6 +68,42 @@ def test_texts_survive_a_power_cut(llama: Service, llama_folder: Path) -> None:
 
     assert llama.wait(job_id) == "succeeded"
     assert [item.output for item in llama.items(job_id)] == oracle_texts(llama_folder, asked, 0.9)
+    # The second engine knew what passes cost: had it measured, that would be the later time.
+    (row,) = llama.rows(
+        "SELECT measured_at, started_at FROM step_costs JOIN workers USING (model) WHERE pid = :pid",
+        pid=llama.device.process.pid,
+    )
+    assert row.measured_at < row.started_at
+
+
+def test_choices_are_texts_of_their_own_with_the_logprobs_of_their_tokens(llama: Service, llama_folder: Path) -> None:
+    asked, temperature = prompts(6), 0.9
+
+    job_id = llama.submit(asked, max_tokens=NUM_TOKENS, temperature=temperature, n=3, logprobs=2)
+
+    assert llama.wait(job_id) == "succeeded"
+    expected = [oracle_texts(llama_folder, asked, temperature, choice) for choice in range(3)]
+    query = "SELECT output, choices, usage FROM items WHERE job_id = :job ORDER BY index"
+    for index, row in enumerate(llama.rows(query, job=job_id)):
+        texts = [texts[index] for texts in expected]
+        assert [choice["output"] for choice in row.choices] == texts
+        assert row.output == texts[0]
+        contents = [choice["logprobs"]["content"] for choice in row.choices]
+        assert [spoken(content) for content in contents] == texts
+        assert all(len(one["top_logprobs"]) == 2 for content in contents for one in content)
+        assert all(one["logprob"] <= one["top_logprobs"][0]["logprob"] <= 0 for content in contents for one in content)
+        counted = {"prompt_tokens": len(asked[index]), "completion_tokens": sum(map(len, contents))}
+        assert row.usage == counted
+
+
+@pytest.mark.parametrize("parameters", [{"logit_bias": {"99": 5.0}}, {"stop_token_ids": [99]}])
+def test_a_token_the_model_does_not_have_fails_the_item(llama: Service, parameters: dict[str, Any]) -> None:
+    job_id = llama.submit(["fine"], max_tokens=4, **parameters)
+
+    assert llama.wait(job_id) == "failed"
+    error = llama.items(job_id)[0].error
+    assert error["code"] == "token_out_of_range"
+    assert error["message"] == f"{next(iter(parameters))}: there is no token 99, the model knows 0 to 98"
 
 
 def test_a_prompt_beyond_the_context_fails_and_its_siblings_succeed(llama: Service) -> None:

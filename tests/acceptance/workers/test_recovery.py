@@ -30,11 +30,16 @@ def kill_engine(service: Service) -> None:
     service.device.find("echo_engine").kill()
 
 
+def freeze_engine(service: Service) -> None:
+    """In the middle of a round: it lives, holds its socket, and says nothing more."""
+    service.device.find("echo_engine").suspend()
+
+
 def kill_node(service: Service) -> None:
     service.device.find("generate.echo.bulk").kill()
 
 
-@pytest.mark.parametrize("kill", [kill_tree, kill_engine, kill_node])
+@pytest.mark.parametrize("kill", [kill_tree, kill_engine, freeze_engine, kill_node])
 def test_every_item_ends_once_after_a_kill(shared: Service, kill: Callable[[Service], None]) -> None:
     job_id = shared.submit(PROMPTS, max_tokens=NUM_TOKENS)
     until(lambda: shared.num_done(job_id) >= 10)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.acceptance.workers.service import MODEL, Service
+from tests.acceptance.workers.service import MODEL, Service, until
 from workers.device.hardware import count_cuda
 
 
@@ -47,6 +47,37 @@ def test_a_bad_setting_is_named(service: Service) -> None:
 
     assert done.returncode == 78
     assert "SKIM_GRACE_S" in done.stderr
+
+
+def test_a_worker_is_loading_until_its_engine_is_warm(service: Service) -> None:
+    gate = service.folder / "gate"
+    states = "SELECT status, drafters, note FROM workers"
+
+    device = service.start_device(ECHO_GATE=str(gate))
+    until(lambda: len(device.tree) == 2 and service.rows(states))
+    assert service.rows(states) == [("loading", [], None)]
+    assert len(device.tree) == 2  # the nodes wait, so nothing is claimed
+    gate.touch()
+
+    until(service.is_whole)
+    assert service.rows(states) == [("ready", ["auto", "plain"], "an echo drafts nothing")]
+
+
+def test_what_one_engine_measured_the_next_is_told(service: Service) -> None:
+    def is_kept(number: int) -> bool:
+        return service.rows("SELECT costs FROM step_costs") == [({"starts": number},)]
+
+    first = service.start_device()
+    until(lambda: is_kept(1))
+    first.find("echo_engine").kill()
+    until(lambda: is_kept(2))
+    first.process.terminate()
+    first.process.wait(10)
+
+    service.start_device()
+    until(lambda: is_kept(3))
+    service.start_device("--threads", "7")
+    until(lambda: len(service.rows("SELECT 1 FROM step_costs")) == 2)
 
 
 @pytest.mark.parametrize("module", ["workers.app", "workers.queues", "workers.device.__main__", "workers.node"])

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from apiflask import APIFlask
@@ -32,8 +33,8 @@ class Hands:
         assert found is not None
         self.claim: Claim = found
 
-    def write(self, indices: Sequence[int], status: ItemStatus = ItemStatus.SUCCEEDED) -> None:
-        """End the items."""
+    def write(self, indices: Sequence[int], status: ItemStatus = ItemStatus.SUCCEEDED, **said: Any) -> None:
+        """End the items; `said` goes into each result."""
         is_good = status is ItemStatus.SUCCEEDED
         results = [
             ItemResult(
@@ -44,6 +45,7 @@ class Hands:
                 usage={"prompt_tokens": 3, "completion_tokens": 2} if is_good else None,
                 decoding={"drafter": "plain", "verifies": 2, "drafted": 0, "accepted": 0} if is_good else None,
                 error=None if is_good else {"code": "context_exceeded", "message": "too long"},
+                **said,
             )
             for index in indices
         ]
@@ -130,6 +132,37 @@ def test_results_are_lines_in_the_order_of_the_inputs(caller: Caller, database: 
     assert (early.status_code, early.json["error"]["code"]) == (409, "job_not_finished")
     assert answer.content_type == "application/x-ndjson"
     assert [json.loads(line)["output"] for line in answer.data.splitlines()] == ["text 0", "text 1", "text 2"]
+
+
+SCORED = {"token": "a", "logprob": -0.5, "bytes": [97]}
+LOGPROBS = {"content": [{**SCORED, "top_logprobs": [SCORED]}]}
+
+
+def test_choices_and_logprobs_are_shown_as_they_were_written(caller: Caller, database: Database) -> None:
+    job_id = caller.submit(2, parameters={"n": 2, "logprobs": 1})["id"]
+    choices = [{"index": n, "output": "a", "finish_reason": "length", "logprobs": LOGPROBS} for n in range(2)]
+    hands = Hands(database, job_id)
+    hands.write([0], choices=choices)
+    hands.write([1], logprobs=LOGPROBS)
+    hands.finish()
+
+    listed = caller.get(f"/v1/jobs/{job_id}/items").json["data"]
+    streamed = [json.loads(line) for line in caller.get(f"/v1/jobs/{job_id}/results").text.splitlines()]
+
+    assert [(item["choices"], item["logprobs"]) for item in listed] == [(choices, None), (None, LOGPROBS)]
+    assert streamed == listed
+
+
+def test_large_items_come_in_smaller_pages(caller: Caller, database: Database) -> None:
+    job_id = caller.submit(3, parameters={"max_tokens": 400, "n": 6, "logprobs": 20})["id"]
+    run(database, job_id, 3)
+
+    page = caller.get(f"/v1/jobs/{job_id}/items").json
+    rest = caller.get(f"/v1/jobs/{job_id}/items?after={page['last_id']}").json
+    results = caller.get(f"/v1/jobs/{job_id}/results").text.splitlines()
+
+    assert [len(page["data"]), page["has_more"], len(rest["data"]), rest["has_more"]] == [1, True, 1, True]
+    assert [json.loads(line)["index"] for line in results] == [0, 1, 2]
 
 
 def test_streams_are_capped(app: APIFlask, caller: Caller, database: Database) -> None:

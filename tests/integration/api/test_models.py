@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from api.settings import Settings
 from models.database import Database
@@ -113,7 +114,7 @@ def test_a_model_without_skip_sets(caller: Caller) -> None:
 def test_workers_are_listed_and_counted(caller: Caller, database: Database) -> None:
     beat = WorkerBeat(
         id="wrk_1", name="w", host="h", pid=1, model=MODEL, device="cpu", device_kind="cpu", dtype="float32", rows=8,
-        status="ready",
+        status="ready", drafters=("auto", "plain"), note="it has states",
     )  # fmt: skip
     with database.session() as session:
         announce(session, beat)
@@ -121,4 +122,21 @@ def test_workers_are_listed_and_counted(caller: Caller, database: Database) -> N
     worker = caller.get("/v1/workers").json["data"][0]
 
     assert (worker["name"], worker["model"], worker["rows"], worker["is_live"]) == ("w", MODEL, 8, True)
+    assert (worker["drafters"], worker["note"]) == (["auto", "plain"], "it has states")
     assert caller.submit()["queue"] == {"ahead": 0, "workers": 1}
+
+
+def test_readiness_counts_workers_that_load_and_that_decode(caller: Caller, database: Database) -> None:
+    counts = []
+    for status in ("loading", "ready", "stopping"):
+        beat = WorkerBeat("wrk_1", "w", "h", 1, MODEL, "cpu", "cpu", "float32", 8, status)
+        with database.session() as session:
+            announce(session, beat)
+        counts.append(caller.get("/readyz").json["workers"])
+    with database.session() as session:
+        announce(session, WorkerBeat("wrk_1", "w", "h", 1, MODEL, "cpu", "cpu", "float32", 8, "ready"))
+        session.execute(text("UPDATE workers SET last_seen_at = now() - interval '1 h'"))
+    counts.append(caller.get("/readyz").json["workers"])
+
+    nobody = {"ready": 0, "loading": 0}
+    assert counts == [{"ready": 0, "loading": 1}, {"ready": 1, "loading": 0}, nobody, nobody]

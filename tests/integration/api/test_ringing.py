@@ -47,7 +47,11 @@ def test_a_submit_rings(settings: Settings, redis_url: str) -> None:
     body = json.loads(message)
     assert body["headers"]["task"] == "generate.shard"
     assert json.loads(b64decode(body["body"]))[0] == [job_id, 0]
-    assert ready.json == {"status": "ready", "checks": {"database": "ok", "broker": "ok"}}
+    assert ready.json == {
+        "status": "ready",
+        "checks": {"database": "ok", "broker": "ok"},
+        "workers": {"ready": 0, "loading": 0},
+    }
 
 
 def test_a_frozen_broker_holds_nobody(settings: Settings) -> None:

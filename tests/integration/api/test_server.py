@@ -91,6 +91,7 @@ def test_an_idle_process_is_small(service: tuple[str, subprocess.Popen[bytes], P
     assert httpx.get(f"{url}/readyz").json() == {
         "status": "degraded",
         "checks": {"database": "ok", "broker": "unreachable"},
+        "workers": {"ready": 0, "loading": 0},
     }
 
     sizes = [child.memory_info().rss / 2**20 for child in psutil.Process(process.pid).children()]
@@ -225,6 +226,6 @@ def test_a_lost_database_is_a_503_and_comes_back(
 
     assert (lost.status_code, lost.json()["error"]["code"]) == (503, "database_unavailable")
     assert lost.headers["Retry-After"] == "2"
-    assert (ready.status_code, ready.json()["status"]) == (503, "unavailable")
+    assert (ready.status_code, ready.json()["status"], ready.json()["workers"]) == (503, "unavailable", None)
     assert httpx.get(f"{url}/v1/jobs", headers=headers).status_code == 200
     assert "Traceback" not in log.read_text()

@@ -55,18 +55,27 @@ def test_defaults_are_filled_in_and_the_seed_is_drawn(caller: Caller) -> None:
 
     seeds = {job["parameters"].pop("seed") for job in (first, second)}
     assert len(seeds) == 2
-    assert first["parameters"] == {"max_tokens": 256, "temperature": 0.0, "top_p": 1.0, "top_k": 0, "stop": []}
+    assert first["parameters"] == {
+        "max_tokens": 256, "min_tokens": 0, "temperature": 0.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0,
+        "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0, "logit_bias": {},
+        "stop": [], "stop_token_ids": [], "n": 1, "logprobs": None,
+    }  # fmt: skip
     assert first["decoding"]["drafter"] == "auto"
     assert first["priority"] == "interactive"
 
 
 def test_given_parameters_are_kept(caller: Caller) -> None:
-    given = {"max_tokens": 5, "temperature": 0.5, "top_p": 0.9, "top_k": 3, "seed": 2**63 - 1, "stop": "\n"}
+    given = {
+        "max_tokens": 5, "min_tokens": 2, "temperature": 0.5, "top_p": 0.9, "top_k": 3, "min_p": 0.1,
+        "repetition_penalty": 1.2, "presence_penalty": -1.0, "frequency_penalty": 0.5,
+        "logit_bias": {"17": -100.0, "4": 2.5}, "seed": 2**63 - 1, "stop": "\n", "stop_token_ids": [7],
+        "n": 4, "logprobs": 20,
+    }  # fmt: skip
 
-    job = caller.submit(parameters=given, priority="bulk", deadline_s=60)
+    job = caller.submit(parameters=given, decoding={"drafter": "cascade"}, priority="bulk", deadline_s=60)
 
     assert job["parameters"] == {**given, "stop": ["\n"]}
-    assert job["priority"] == "bulk"
+    assert (job["priority"], job["decoding"]["requested_drafter"]) == ("bulk", "cascade")
     assert job["expires_at"] is not None
 
 
@@ -99,7 +108,16 @@ def test_items_keep_their_inputs(caller: Caller, database: Database) -> None:
     [
         ({"model": "nobody"}, 404, "model"),
         ({"kind": "search"}, 400, "kind"),
-        ({"decoding": {"drafter": "cascade"}}, 400, "decoding.drafter"),
+        ({"decoding": {"drafter": "magic"}}, 400, "decoding.drafter"),
+        ({"parameters": {"max_tokens": 5, "min_tokens": 6}}, 400, "parameters.min_tokens"),
+        ({"parameters": {"min_tokens": 257}}, 400, "parameters.min_tokens"),
+        ({"parameters": {"max_tokens": 300, "n": 16, "logprobs": 20}}, 400, "parameters.logprobs"),
+        ({"kind": "summarize", "inputs": [{"document": "a"}], "parameters": {"n": 2}}, 400, "parameters.n"),
+        (
+            {"kind": "summarize", "inputs": [{"document": "a"}], "parameters": {"logprobs": 0}},
+            400,
+            "parameters.logprobs",
+        ),
         ({"webhook_url": "https://example.org"}, 400, "webhook_url"),
         ({"parameters": {"max_tokens": CONTEXT}}, 400, "parameters.max_tokens"),
         ({"parameters": {"temperature": -1}}, 400, "parameters.temperature"),

@@ -54,6 +54,8 @@ def test_the_database_knows_the_same_moves(registry: Registry, table: str, kind:
     [
         ("items", "output = 'other'"),
         ("items", "finish_reason = 'length'"),
+        ("items", "choices = '[]'"),
+        ("items", "logprobs = '{}'"),
         ("items", "usage = '{}'"),
         ("items", "decoding = '{}'"),
         ("items", "error = '{}'"),

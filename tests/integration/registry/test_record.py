@@ -1,6 +1,7 @@
 """Admit and record: fenced by the epoch, safe to repeat."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -35,6 +36,19 @@ def test_a_result_is_written_whole(registry: Registry) -> None:
         ("failed", None, None, bad.usage, bad.decoding, bad.error),
     ]
     assert registry.rows("SELECT finished_at >= started_at FROM items") == [(True,), (True,)]
+
+
+def test_choices_and_logprobs_are_written_whole(registry: Registry) -> None:
+    claimed = registry.hold(registry.submit(2))
+    logprobs = {"content": [{"token": "nul \0", "logprob": -0.25, "bytes": [0], "top_logprobs": []}]}
+    clean = {"content": [{"token": "nul \ufffd", "logprob": -0.25, "bytes": [0], "top_logprobs": []}]}
+    choices = [
+        {"index": index, "output": f"text {index}", "finish_reason": "stop", "logprobs": None} for index in range(2)
+    ]
+
+    registry.record(claimed, replace(result(0), choices=choices), replace(result(1), logprobs=logprobs))
+
+    assert registry.rows("SELECT choices, logprobs FROM items ORDER BY index") == [(choices, None), (None, clean)]
 
 
 def test_a_second_write_changes_nothing_and_counts_as_success(registry: Registry) -> None:

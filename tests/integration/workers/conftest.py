@@ -26,8 +26,9 @@ class Registry:
     database: Database
     url: str
 
-    def submit(self, num_items: int = 1, shard_items: int = 1) -> str:
-        job = NewJob(TENANT, JobKind.GENERATE, MODEL, Lane.BULK, parameters={"max_tokens": 4, "seed": 1})
+    def submit(self, num_items: int = 1, shard_items: int = 1, **changes: Any) -> str:
+        values = {"parameters": {"max_tokens": 4, "seed": 1}, **changes}
+        job = NewJob(TENANT, JobKind.GENERATE, MODEL, Lane.BULK, **values)
         items = [NewItem(None, {"prompt": f"item {number}"}) for number in range(num_items)]
         with self.database.session() as session:
             return submit(session, job, items, shard_items=shard_items).job_id

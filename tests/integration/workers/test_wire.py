@@ -11,9 +11,20 @@ from queue import Empty, SimpleQueue
 import pytest
 
 from engine.errors import BadRequest
-from engine.request import Admitted, Drafter, Event, Failed, Finished, FinishReason, Request, Statistics
+from engine.request import (
+    Admitted,
+    Drafter,
+    Event,
+    Failed,
+    Finished,
+    FinishReason,
+    Progress,
+    Request,
+    Statistics,
+    TokenLogprob,
+)
 from workers.errors import EngineLost
-from workers.wire import Hello, Link, Server
+from workers.wire import Hello, Link, Server, frames
 
 HELLO = Hello("/nowhere", 100, "float32", "cpu", "cpu", 4, 256, (0,))
 PATIENCE_S = 5.0
@@ -56,16 +67,20 @@ class Script:
         time.sleep(0.005)
         if any(13 in self.requests[name].prompt for name in self.rows):
             raise Breakdown
-        for tokens in self.rows.values():
+        told: list[Event] = []
+        for name, tokens in self.rows.items():
             tokens.append(7)
+            if self.requests[name].stream:
+                told.append(Progress(name, len(tokens) - 1, (7,)))
         done = [name for name, tokens in self.rows.items() if len(tokens) >= self.requests[name].max_tokens]
-        return [self._finish(name, FinishReason.LENGTH) for name in done]
+        return [*told, *(self._finish(name, FinishReason.LENGTH) for name in done)]
 
     def _finish(self, name: str, reason: FinishReason) -> Finished:
         tokens = tuple(self.rows.pop(name, ()))
-        del self.requests[name]
+        wants = self.requests.pop(name).logprobs is not None
         cost = Statistics(1, len(tokens), len(tokens), 0, 0, Drafter.PLAIN, 0.0, 0.0, 0.0)
-        return Finished(name, tokens, reason, None, cost)
+        logprobs = tuple(TokenLogprob(token, -0.5) for token in tokens) if wants else None
+        return Finished(name, tokens, reason, None, cost, logprobs)
 
 
 class Ends:
@@ -147,6 +162,31 @@ def test_two_clients_may_use_the_same_ids(ends: Ends) -> None:
 
     finished = [(inbox.get(), inbox.get())[1] for inbox in answers]
     assert [len(event.tokens) for event in finished if isinstance(event, Finished)] == [3, 5]
+
+
+def test_progress_comes_before_the_end_and_does_not_end_the_request(ends: Ends) -> None:
+    link, inbox = ends.link(), Inbox()
+    link.submit(Request("a", (1,), 3, logprobs=0, stream=True), inbox.put)
+
+    admitted, *told, finished = (inbox.get() for _ in range(5))
+    assert admitted == Admitted("a")
+    assert told == [Progress("a", start, (7,)) for start in range(3)]
+    assert isinstance(finished, Finished)
+    assert finished.logprobs == (TokenLogprob(7, -0.5),) * 3
+    assert ends.decoder.is_idle
+
+
+def test_an_answer_that_fits_no_frame_fails_alone(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    link, long, fine = ends.link(), Inbox(), Inbox()
+    monkeypatch.setattr(frames, "MAX_BYTES", 600)
+    link.submit(Request("long", (1,), 60, logprobs=0), long.put)
+    link.submit(Request("fine", (1,), 1), fine.put)
+
+    assert (long.get(), fine.get()) == (Admitted("long"), Admitted("fine"))
+    failed = long.get()
+    assert isinstance(failed, Failed)
+    assert failed.code == "answer_too_large"
+    assert isinstance(fine.get(), Finished)
 
 
 def test_what_the_engine_refuses_fails_alone(ends: Ends) -> None:

@@ -25,6 +25,7 @@ def test_a_good_job_gets_its_defaults() -> None:
 
     assert isinstance(job, GenerateJob)
     assert job.parameters == Parameters(max_tokens=None, temperature=0.0, top_p=1.0, top_k=0, seed=None, stop=[])
+    assert (job.parameters.n, job.parameters.logprobs, job.parameters.repetition_penalty) == (1, None, 1.0)
     assert (job.decoding.drafter, job.decoding.reproducible, job.priority) == ("auto", False, None)
 
 
@@ -65,6 +66,19 @@ def test_one_stop_string_is_a_list_of_one() -> None:
         ({"parameters": {"seed": -1}}, "parameters.seed"),
         ({"parameters": {"seed": 2**63}}, "parameters.seed"),
         ({"parameters": {"stop": [""]}}, "parameters.stop[0]"),
+        ({"parameters": {"min_p": 1.1}}, "parameters.min_p"),
+        ({"parameters": {"min_tokens": -1}}, "parameters.min_tokens"),
+        ({"parameters": {"repetition_penalty": 0}}, "parameters.repetition_penalty"),
+        ({"parameters": {"presence_penalty": 2.1}}, "parameters.presence_penalty"),
+        ({"parameters": {"frequency_penalty": -2.1}}, "parameters.frequency_penalty"),
+        ({"parameters": {"logit_bias": {"cat": 1}}}, "parameters.logit_bias.cat"),
+        ({"parameters": {"logit_bias": {"07": 1}}}, "parameters.logit_bias.07"),
+        ({"parameters": {"logit_bias": {"7": 101}}}, "parameters.logit_bias.7"),
+        ({"parameters": {"logit_bias": {str(n): 1 for n in range(1025)}}}, "parameters.logit_bias"),
+        ({"parameters": {"stop_token_ids": [3, -1]}}, "parameters.stop_token_ids[1]"),
+        ({"parameters": {"n": 0}}, "parameters.n"),
+        ({"parameters": {"n": 17}}, "parameters.n"),
+        ({"parameters": {"logprobs": 21}}, "parameters.logprobs"),
         ({"parameters": {"best_of": 2}}, "parameters.best_of"),
         ({"decoding": {"drafter": "magic"}}, "decoding.drafter"),
         ({"priority": "urgent"}, "priority"),

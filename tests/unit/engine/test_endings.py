@@ -113,8 +113,8 @@ def test_usage_of_a_request() -> None:
     ("request_", "code"),
     [
         (Request("row", (1,) * 60, 5), "context_length_exceeded"),
-        (Request("row", (1,), 5, drafter=Drafter.CASCADE), "bad_request"),
-        (Request("row", (1,), 5, drafter=Drafter.SKIP), "bad_request"),
+        (Request("row", (1,), 5, drafter=Drafter.CASCADE), "drafter_unavailable"),
+        (Request("row", (1,), 5, drafter=Drafter.SKIP), "drafter_unavailable"),
         (Request("row", (1,), 5, stop=("a",)), "bad_request"),
         (Request("row", (1, 61), 5), "token_out_of_range"),
         (Request("row", (-1,), 5), "token_out_of_range"),

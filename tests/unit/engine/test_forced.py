@@ -15,7 +15,7 @@ from tests.tools.decoding import expected, guess_with, run
 from tests.tools.networks import VOCABULARY, tiny
 
 NETWORK = tiny(3)
-WIDTH = 6
+WIDTH = 5
 TOKENS = 24
 REQUESTS = tuple(
     Request(

@@ -9,16 +9,16 @@ import hypothesis.strategies as st
 from hypothesis import example, given, settings
 
 from engine.loop import Engine, Options
-from engine.request import Drafter, FinishReason, Request, Sampling
+from engine.request import Drafter, Exit, FinishReason, Request, Sampling
 from engine.skipset import SkipSet
-from tests.tools.decoding import expected, run
+from tests.tools.decoding import Outcome, expected, run
 from tests.tools.networks import VOCABULARY, tiny
 
 LENGTH = 88
 EOS = frozenset({7})
 TOKENS = st.integers(0, VOCABULARY - 1)
 SHARED = tuple(range(3, 43))  # a prefix several requests may begin with
-DRAFTERS = (Drafter.PLAIN, Drafter.SKIP, Drafter.LOOKUP, Drafter.AUTO)
+DRAFTERS = tuple(Drafter)
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,8 @@ def requests(draw: st.DrawFn, identity: str) -> Request:
         stop_tokens=draw(st.sampled_from((frozenset(), frozenset({11, 30})))),
         drafter=draw(st.sampled_from(DRAFTERS)),
         reproducible=draw(st.sampled_from((False, False, False, True))),
+        logprobs=draw(st.sampled_from((None, None, 0, 3))),
+        stream=draw(st.booleans()),
         interactive=draw(st.booleans()),
         alone=draw(st.sampled_from((False, False, False, False, True))),
     )
@@ -96,7 +98,9 @@ def scenarios(draw: st.DrawFn) -> Scenario:
             rows=draw(st.integers(1, 8)),
             length=LENGTH,
             prefill_tokens=draw(st.sampled_from((1, 7, 16, 64, 128))),
-            width=draw(st.integers(1, 7)),
+            width=draw(st.integers(1, 18)),
+            padded_width=draw(st.integers(1, 7)),
+            leave=draw(st.sampled_from(Exit)),
         ),
         skip_set=SkipSet.from_bits(bits),
         requests=asked,
@@ -121,7 +125,16 @@ def near_the_end_beside_a_drafter() -> Scenario:
     )
 
 
-@settings(max_examples=45)
+def streamed(outcome: Outcome, identity: str) -> tuple[int, ...]:
+    """The tokens of a request's progress events, which must follow each other without a gap."""
+    tokens: list[int] = []
+    for event in outcome.progress.get(identity, []):
+        assert event.start == len(tokens)
+        tokens += event.tokens
+    return tuple(tokens)
+
+
+@settings(max_examples=60)
 @example(near_the_end_beside_a_drafter())
 @given(scenarios())
 def test_every_text_is_the_full_networks(scenario: Scenario) -> None:
@@ -132,11 +145,14 @@ def test_every_text_is_the_full_networks(scenario: Scenario) -> None:
 
     texts = expected(network, scenario.requests, EOS)
     assert not outcome.failed
+    asked = {request.id: request for request in scenario.requests}
     for identity, finished in outcome.finished.items():
-        text = texts[identity]
+        text, request = texts[identity], asked[identity]
         if finished.finish_reason is FinishReason.CANCELLED:
             assert finished.tokens == text[: len(finished.tokens)]
         else:
             assert finished.tokens == text
+            assert streamed(outcome, identity) == (text if request.stream else ())
+            assert [one.token for one in finished.logprobs or ()] == list(text if request.logprobs is not None else ())
     cancelled = {one for one, when in scenario.cancellations.items() if when >= scenario.arrivals[one]}
     assert outcome.finished.keys() | cancelled == {request.id for request in scenario.requests}

@@ -1,5 +1,7 @@
 """What clients see of rounds: admission, parking, cancelling, bounded prefill, and rows that shared a prefix."""
 
+import torch
+
 from engine.loop import Engine, Options
 from engine.request import Admitted, Drafter, Finished, FinishReason, Request, Sampling
 from engine.skipset import SkipSet
@@ -158,7 +160,26 @@ def test_nothing_is_computed_twice() -> None:
 
 def test_right_drafts_save_passes() -> None:
     request = Request("row", (1, 2, 3), 20, drafter=Drafter.SKIP)
-    engine = Engine(NETWORK, Options(rows=2, length=64), skip_set=SkipSet.of([0]))
+    engine = Engine(NETWORK, Options(rows=2, length=64, width=5), skip_set=SkipSet.of([0]))
     guess_with(engine, expected(NETWORK, [request]))
 
     assert num_passes(engine, [request]) == 1 + 20 // 5  # four drafts and one more a pass
+
+
+def test_a_common_prompt_is_computed_once() -> None:
+    """Eight choices of one prompt: it is written by one row and copied by the others, however they arrive."""
+    prompt = tuple(range(40))
+    sampled = [Sampling(1.0, seed=seed) for seed in range(8)]
+    choices = [Request(str(one.seed), prompt, 6, one, drafter=Drafter.PLAIN) for one in sampled]
+    written = 0
+
+    def count(_: object, __: object, given: dict[str, torch.Tensor]) -> None:
+        nonlocal written
+        written += given["input_ids"].numel() if given["input_ids"].shape[1] > 1 else 0
+
+    hook = NETWORK.model.register_forward_pre_hook(count, with_kwargs=True)
+    outcome = run(Engine(NETWORK, Options(rows=10, length=64)), choices)
+    hook.remove()
+
+    assert outcome.tokens == expected(NETWORK, choices)
+    assert written < 1.5 * len(prompt)

@@ -11,9 +11,11 @@ from engine.request import (
     Failed,
     Finished,
     FinishReason,
+    Progress,
     Request,
     Sampling,
     Statistics,
+    TokenLogprob,
 )
 from workers.errors import FrameError
 from workers.wire.frames import Buffer, pack
@@ -30,8 +32,12 @@ from workers.wire.messages import (
 
 JSON = st.dictionaries(st.text(max_size=5), st.one_of(st.integers(), st.text(), st.lists(st.integers())), max_size=4)
 COST = Statistics(5, 3, 2, 4, 1, Drafter.LOOKUP, 0.1, 0.2, 0.3)
+LOGPROBS = (TokenLogprob(1, -0.1, ((1, -0.1), (7, -2.5))), TokenLogprob(2, -1e-9))
 EVENTS = [
     Admitted("a"),
+    Progress("a", 3, (1, 2)),
+    Progress("a", 0, (1, 2), LOGPROBS),
+    Finished("a", (1, 2), FinishReason.LENGTH, None, COST, LOGPROBS),
     Finished("a", (1, 2, 3), FinishReason.STOP, "\n", COST),
     Finished("a", (), FinishReason.CANCELLED, None, COST),
     Failed("a", "non_finite_logits", "NaN"),
@@ -64,13 +70,26 @@ def test_a_request_survives_the_trip() -> None:
         id="job_1/0/1/3/0",
         prompt=(1, 2),
         max_tokens=7,
-        sampling=Sampling(temperature=0.5, top_k=4, top_p=0.9, seed=2**63 - 1, logit_bias=((3, -1.5), (9, 2.0))),
+        sampling=Sampling(
+            temperature=0.5,
+            top_k=4,
+            top_p=0.9,
+            seed=2**63 - 1,
+            min_p=0.05,
+            repetition_penalty=1.1,
+            presence_penalty=-0.5,
+            frequency_penalty=0.25,
+            logit_bias=((3, -1.5), (9, 2.0)),
+            min_tokens=2,
+        ),
         stop=("\n\n",),
         stop_tokens=frozenset({5, 6}),
         drafter=Drafter.LOOKUP,
         reproducible=True,
         interactive=True,
         alone=True,
+        logprobs=5,
+        stream=True,
     )
 
     assert parse_submit(next(Buffer().feed(pack(submit_frame(request))))) == request
@@ -82,7 +101,9 @@ def test_an_event_survives_the_trip(event: Event) -> None:
 
 
 def test_hello_and_pulse_survive_the_trip() -> None:
-    hello = Hello("/models/tiny", 2048, "float32", "cpu", "cpu", 16, 256, (0, 2))
+    hello = Hello(
+        "/models/tiny", 2048, "float32", "cpu", "cpu", 16, 256, (0, 2), ("auto", "plain"), "no skipping", {"verify": {}}
+    )
     pulse = Pulse(steps=3, rows=2, waiting=1)
 
     frames = [next(Buffer().feed(pack(frame))) for frame in (hello_frame(hello), pulse_frame(pulse))]

@@ -13,9 +13,24 @@ LIMITS = Limits(context=20, max_tokens=8)
 def test_a_prompt_is_one_pass(text: Text) -> None:
     work = Generation({"prompt": "Once"}, text, LIMITS)
 
-    assert work.begin() == [Pass(0, text.prompt("Once"), 8)]
-    assert work.take(0, Output(" upon", FinishReason.LENGTH)) == []
-    assert work.result == Output(" upon", FinishReason.LENGTH)
+    (one,) = work.begin()
+    assert one == Pass(0, text.prompt("Once"), 8)
+    assert list(work.result) == []
+    assert work.take(one, Output(" upon", FinishReason.LENGTH)) == []
+    assert list(work.result) == [Output(" upon", FinishReason.LENGTH)]
+
+
+def test_choices_are_passes_that_differ_by_their_number(text: Text) -> None:
+    work = Generation({"prompt": "Once"}, text, LIMITS, num_choices=3)
+    outputs = [Output(word, FinishReason.LENGTH) for word in ("upon", "more", "only")]
+
+    passes = work.begin()
+    assert passes == [Pass(0, text.prompt("Once"), 8, choice) for choice in range(3)]
+    for one in (passes[2], passes[0]):
+        work.take(one, outputs[one.choice])
+        assert list(work.result) == []
+    work.take(passes[1], outputs[1])
+    assert list(work.result) == outputs
 
 
 def test_messages_go_through_the_template(text: Text) -> None:

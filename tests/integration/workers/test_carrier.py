@@ -1,0 +1,90 @@
+"""A shard on its way through an engine that repeats the prompt: what is written, and what is told on the way."""
+
+import threading
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+
+from models.claim import Claim, claim
+from tests.acceptance.workers.echo_engine import Echo
+from tests.integration.workers.conftest import Registry
+from tests.unit.workers.conftest import save_tokenizer
+from workers.carrier import Carrier, Outcome
+from workers.item import workshop
+from workers.ledger import Ledger
+from workers.stream import Chunk, Teller
+from workers.text import Text
+from workers.wire import Hello, Link, Server
+from workers.wishes import Wishes
+
+CONTEXT = 100
+VOCABULARY = 259
+HELLO = Hello("/nowhere", CONTEXT, "float32", "cpu", "cpu", 8, VOCABULARY, (256,))
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Text:
+    return Text(save_tokenizer(tmp_path, None))
+
+
+@pytest.fixture
+def link(tmp_path: Path, text: Text) -> Iterator[Link]:
+    """A connection to an echo engine in a thread."""
+    server = Server(Echo(text, rows=8, length=CONTEXT), HELLO, tmp_path / "engine.sock")
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    link = Link(tmp_path / "engine.sock", retry_s=0.01)
+    assert link.wait(5) == HELLO
+    yield link
+    link.close()
+    server.stop()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def take(registry: Registry, job_id: str) -> Claim:
+    with registry.database.session() as session:
+        claimed = claim(session, job_id, 0, "w_test", lease_s=60)
+    assert claimed is not None
+    return claimed
+
+
+def carry(registry: Registry, link: Link, text: Text, claimed: Claim, told: list[Chunk]) -> Outcome:
+    wishes = Wishes.of(claimed, VOCABULARY)
+    teller = Teller(claimed.job_id, wishes.stops, text, told.append)
+    carrier = Carrier(claimed, wishes, link, Ledger(registry.database, claimed), text, lambda: None, teller)
+    return carrier.run(workshop(claimed, text, CONTEXT))
+
+
+def test_choices_are_told_as_they_come_and_written_at_the_end(registry: Registry, link: Link, text: Text) -> None:
+    parameters = {"max_tokens": 8, "seed": 1, "n": 2}
+    job_id = registry.submit(2, shard_items=2, parameters=parameters, options={"stream": True})
+    told: list[Chunk] = []
+
+    assert carry(registry, link, text, take(registry, job_id), told) is Outcome.FINISH
+
+    outputs = ["item 0it", "item 1it"]
+    rows = registry.rows("SELECT output, choices, usage FROM items ORDER BY index")
+    assert [row.output for row in rows] == outputs
+    assert [[choice["output"] for choice in row.choices] for row in rows] == [[output] * 2 for output in outputs]
+    assert {(row.usage["prompt_tokens"], row.usage["completion_tokens"]) for row in rows} == {(6, 16)}
+    told.sort(key=lambda chunk: (chunk.index, chunk.choice))  # stable: those of a choice stay in order
+    for (index, _), chunks in groupby(told, key=lambda chunk: (chunk.index, chunk.choice)):
+        pieces = list(chunks)
+        assert "".join(piece.text for piece in pieces) == outputs[index]
+        assert [(piece.start, piece.offset) for piece in pieces] == [(at, at) for at in range(9)]
+        assert [piece.finish_reason for piece in pieces] == [None] * 8 + ["length"]
+
+
+def test_a_token_the_model_lacks_fails_every_item_and_nothing_is_asked(
+    registry: Registry, link: Link, text: Text
+) -> None:
+    parameters = {"max_tokens": 4, "seed": 1, "stop_token_ids": [VOCABULARY]}
+    job_id = registry.submit(2, shard_items=2, parameters=parameters)
+
+    assert carry(registry, link, text, take(registry, job_id), []) is Outcome.FINISH
+
+    rows = registry.rows("SELECT status, attempts, error ->> 'code' FROM items")
+    assert rows == [("failed", 0, "token_out_of_range")] * 2
