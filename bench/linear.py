@@ -1,4 +1,4 @@
-"""Matrix products of a small network's linear layers on the CPU: torch's own layer against the packed one, in turn.
+"""Matrix products of a small network's linear layers on the CPU: torch's own layer, the packed one and int8, in turn.
 
 ``python -m bench.linear``. Several copies of each weight are used one after the other, as layers of a network are, so
 that the weights come from memory and not from the processor's caches.
@@ -13,6 +13,7 @@ from torch import nn
 
 from bench.report import Spread, save
 from engine.packed import PackedLinear
+from engine.quantised import DigitLinear, quantise
 
 SHAPES = {"attention": (576, 576), "mlp up": (1536, 576), "mlp down": (576, 1536), "head": (49152, 576)}  # [out, in]
 COPIES = {"head": 2}
@@ -28,31 +29,40 @@ def microseconds(layers: Layers, tokens: torch.Tensor) -> float:
     return (time.perf_counter() - began) / len(layers) * 1e6
 
 
-def in_turn(plain: Layers, packed: Layers, tokens: torch.Tensor, rounds: int) -> tuple[list[float], list[float]]:
-    """A B A B after one warm-up of each."""
-    microseconds(plain, tokens), microseconds(packed, tokens)
-    pairs = [(microseconds(plain, tokens), microseconds(packed, tokens)) for _ in range(rounds)]
-    return [a for a, _ in pairs], [b for _, b in pairs]
+def in_turn(kinds: list[Layers], tokens: torch.Tensor, rounds: int) -> list[list[float]]:
+    """A B C A B C after one warm-up of each; the times of each kind."""
+    for layers in kinds:
+        microseconds(layers, tokens)
+    lines = [[microseconds(layers, tokens) for layers in kinds] for _ in range(rounds)]
+    return [list(times) for times in zip(*lines, strict=True)]
+
+
+def ratio(first: list[float], second: list[float]) -> Spread:
+    return Spread.of([a / b for a, b in zip(first, second, strict=True)])
 
 
 @torch.inference_mode()
 def measure(rounds: int) -> list[dict[str, Any]]:
     rows = []
     for name, (outputs, inputs) in SHAPES.items():
-        plain: Layers = [nn.Linear(inputs, outputs, bias=False) for _ in range(COPIES.get(name, 30))]
-        packed: Layers = [PackedLinear(layer) for layer in plain if isinstance(layer, nn.Linear)]
-        for count in (1, 2, 6, 16, 48, 96, 256):
-            a, b = in_turn(plain, packed, torch.randn(count, inputs), rounds)
-            ratio = Spread.of([x / y for x, y in zip(a, b, strict=True)])
-            rows.append({"layer": name, "tokens": count, "plain": Spread.of(a), "packed": Spread.of(b), "ratio": ratio})
+        plain = [nn.Linear(inputs, outputs, bias=False) for _ in range(COPIES.get(name, 30))]
+        packed: Layers = [PackedLinear(layer) for layer in plain]
+        int8: Layers = [DigitLinear(*quantise(layer.weight)) for layer in plain]
+        for count in (1, 2, 6, 8, 16, 48, 96, 256):
+            a, b, c = in_turn([[*plain], packed, int8], torch.randn(count, inputs), rounds)
+            times = {"plain": Spread.of(a), "packed": Spread.of(b), "int8": Spread.of(c)}
+            rows.append({"layer": name, "tokens": count, **times, "ratio": ratio(a, b), "int8_ratio": ratio(b, c)})
     return rows
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    lines = ["| layer | tokens | torch, us | packed, us | torch / packed |", "|---|---|---|---|---|"]
+    lines = [
+        "| layer | tokens | torch, us | packed, us | int8, us | torch / packed | packed / int8 |",
+        "|---" * 7 + "|",
+    ]
     for row in rows:
-        plain, packed = row["plain"].median, row["packed"].median
-        lines.append(f"| {row['layer']} | {row['tokens']} | {plain:.0f} | {packed:.0f} | {row['ratio']} |")
+        times = " | ".join(f"{row[kind].median:.0f}" for kind in ("plain", "packed", "int8"))
+        lines.append(f"| {row['layer']} | {row['tokens']} | {times} | {row['ratio']} | {row['int8_ratio']} |")
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ from transformers.utils import logging
 from engine.convert import convert
 from engine.errors import LoadError
 from engine.packed import pack
+from engine.quantised import quantise_layers
 from engine.spread import devices_of, place
 
 DTYPES = {
@@ -23,6 +24,7 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+INT8 = "int8"  # of the linear layers' weights; all else as with ``auto``
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +32,14 @@ class Loaded:
     """A network on its device with its tokenizer.
 
     ``tokenizer_folder`` holds a ``tokenizer.json``, which processes without torch can read; ``eos`` are the token ids
-    that end a sequence.
+    that end a sequence. ``dtype`` is a key of ``DTYPES``, or ``int8``.
     """
 
     network: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     tokenizer_folder: Path
     eos: frozenset[int]
+    dtype: str
 
     @property
     def decode(self) -> Callable[[Sequence[int]], str]:
@@ -50,7 +53,8 @@ def load(source: str, *, home: Path, revision: str | None = None, dtype: str = "
     Args:
         source: hub id, folder with safetensors, or ``*.gguf`` file (converted once into ``home``)
         device: where it runs, or several with commas between them, on which its layers are spread
-        dtype: a key of ``DTYPES``, or ``auto``: float32 on a CPU, the weights' own elsewhere
+        dtype: a key of ``DTYPES``; ``auto``: float32 on a CPU, the weights' own elsewhere; or ``int8``: as ``auto``
+            with linear layers quantised (``engine.quantised``)
 
     Raises: LoadError with the reason when any of it cannot be had.
     """
@@ -69,15 +73,23 @@ def load(source: str, *, home: Path, revision: str | None = None, dtype: str = "
         network.requires_grad_(False)
     except Exception as error:  # transformers, safetensors and torch raise many kinds; all mean the same to us
         raise LoadError(f"cannot load {source}: {error}") from error
-    pack(network)
-    return Loaded(network, tokenizer, _tokenizer_folder(source, tokenizer, home), _eos(network, tokenizer))
+    if quantise_layers(network) if dtype == INT8 else pack(network):
+        _own_the_rest(network)
+    named = INT8 if dtype == INT8 else str(network.dtype).removeprefix("torch.")
+    return Loaded(network, tokenizer, _tokenizer_folder(source, tokenizer, home), _eos(network, tokenizer), named)
+
+
+def _own_the_rest(network: PreTrainedModel) -> None:
+    """Copy the weights that no layout of ours replaced: as views of the file they would keep all of it mapped."""
+    for parameter in network.parameters():
+        parameter.data = parameter.data.clone()
 
 
 def _dtype(name: str, device: torch.device) -> torch.dtype | str:
-    if name == "auto":
+    if name in ("auto", INT8):
         return torch.float32 if device.type == "cpu" else "auto"
     if name not in DTYPES:
-        raise LoadError(f"dtype {name!r} is none of auto, {', '.join(DTYPES)}")
+        raise LoadError(f"dtype {name!r} is none of auto, {', '.join(DTYPES)}, {INT8}")
     return DTYPES[name]
 
 

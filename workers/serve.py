@@ -132,7 +132,7 @@ def _hello(loaded: Loaded, engine: Engine, options: argparse.Namespace, *, is_me
     return Hello(
         folder=str(loaded.tokenizer_folder),
         context_length=engine.options.length,
-        dtype=str(loaded.network.dtype).removeprefix("torch."),
+        dtype=loaded.dtype,
         device=options.device,
         device_kind=loaded.network.device.type,
         rows=engine.options.rows,

@@ -19,7 +19,7 @@ class ModelRegistration(Body):
         description="a hub id, or the absolute path of a folder of safetensors or of a GGUF file",
     )
     revision: Text | None = Field(default=None, min_length=1, max_length=255)
-    dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "float64", "int8"] = "auto"
     context_length: int | None = Field(default=None, ge=16, le=100_000_000)
 
 

@@ -27,6 +27,7 @@ class Dtype(StrEnum):
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"
     FLOAT64 = "float64"
+    INT8 = "int8"
 
 
 @app.callback()

@@ -157,6 +157,13 @@ def test_a_blank_document_is_refused() -> None:
         parse(INPUTS["summarize"], b'{"document": " \\n "}')
 
 
+@pytest.mark.parametrize("dtype", ["auto", "float32", "bfloat16", "float16", "float64", "int8"])
+def test_a_registration_takes_every_number_format(dtype: str) -> None:
+    body = json.dumps({"name": "m", "source": "a/b", "dtype": dtype}).encode()
+
+    assert parse(TypeAdapter(ModelRegistration), body).dtype == dtype
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
