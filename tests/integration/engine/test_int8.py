@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.ties import Comparison, noise_between, picks_of, refer
 from engine.load import Loaded, load
 from engine.loop import Engine, Options
 from engine.quantised import is_exact_here
@@ -12,7 +13,6 @@ from engine.request import Drafter, Request, Sampling
 from engine.skipset import SkipSet
 from tests.tools.decoding import run
 from tests.tools.generating import generate
-from tests.tools.ties import Comparison, noise_between, picks_of, refer
 
 pytestmark = [
     pytest.mark.demo,
