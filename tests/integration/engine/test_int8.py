@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from bench.ties import Comparison, noise_between, picks_of, refer
+from bench.ties import noise_between, picks_of, refer
 from engine.load import Loaded, load
 from engine.loop import Engine, Options
 from engine.quantised import is_exact_here
 from engine.request import Drafter, Request, Sampling
 from engine.skipset import SkipSet
+from tests.tools.comparison import Comparison
 from tests.tools.decoding import run
 from tests.tools.generating import generate
 
