@@ -12,6 +12,7 @@ from api.problems import respond
 from api.services import services
 from models.errors import KeyExpired
 from models.keys import Principal, Scope, authenticate
+from models.tenants import DEFAULT_ID
 
 auth = HTTPTokenAuth(description="An API key: `sk-...`")
 
@@ -43,6 +44,17 @@ def _refuse(error: HTTPError) -> Response:
         scopes = ", ".join(sorted(principal().scopes))
         return respond(Forbidden(f"{request.method} {request.path} needs another scope; the key has {scopes}"))
     return respond(Unauthorized("the API key is wrong or was revoked"))
+
+
+def is_operator() -> bool:
+    """Whether the caller belongs to the tenant that runs the service."""
+    return principal().tenant_id == DEFAULT_ID
+
+
+def check_operator() -> None:
+    """Raise Forbidden for everybody else."""
+    if not is_operator():
+        raise Forbidden("only administrators of the first tenant may do this")
 
 
 def principal() -> Principal:

@@ -41,6 +41,7 @@ REGISTRY: Final[Mapping[type[RegistryError], tuple[int, str]]] = {
     errors.NoItems: (400, "no_inputs"),
     errors.DuplicateCustomId: (400, "duplicate_custom_id"),
     errors.UnstorableText: (400, "unstorable_text"),
+    errors.TenantExists: (409, "tenant_exists"),
     errors.QuotaExceeded: (429, "insufficient_quota"),
     errors.KeyExpired: (401, "invalid_api_key"),
     errors.LeaseLost: (409, "lease_lost"),

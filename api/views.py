@@ -16,6 +16,7 @@ from api.schemas.answers import (
     ModelAnswer,
     Queue,
     SkipSetAnswer,
+    TenantAnswer,
     Usage,
     WorkerAnswer,
 )
@@ -25,6 +26,7 @@ from models.catalog import ModelView, SkipSetView
 from models.fleet import WorkerView
 from models.jobs import ItemView, JobView
 from models.keys import KeyView
+from models.tenants import TenantView
 
 A = TypeVar("A", bound=Answer)
 P = TypeVar("P", bound=Page)  # type: ignore[type-arg]  # which answers it holds is the caller's business
@@ -100,6 +102,11 @@ def skip_set_answer(view: SkipSetView) -> SkipSetAnswer:
 def worker_answer(view: WorkerView) -> WorkerAnswer:
     """A worker as last heard of."""
     return WorkerAnswer.model_validate(view)
+
+
+def tenant_answer(view: TenantView) -> TenantAnswer:
+    """A tenant."""
+    return TenantAnswer.model_validate(view)
 
 
 def key_answer(view: KeyView, secret: str | None = None) -> KeyAnswer:

@@ -19,7 +19,9 @@ SELECT EXISTS (SELECT FROM shards WHERE job_id = :job_id AND status IN ('queued'
 END_JOB: Final = text("""
 UPDATE jobs
 SET status = :status, finished_at = statement_timestamp(),
-    delete_at = statement_timestamp() + make_interval(secs => coalesce(keep_s, :keep_s)), error = CAST(:error AS jsonb),
+    delete_at = statement_timestamp() + make_interval(secs => coalesce(
+        keep_s, (SELECT keep_s FROM tenants WHERE id = jobs.tenant_id), :keep_s
+    )), error = CAST(:error AS jsonb),
     counts = CAST(:counts AS jsonb), usage = CAST(:usage AS jsonb), decoding_stats = CAST(:decoding_stats AS jsonb)
 WHERE id = :job_id
 """)

@@ -6,10 +6,12 @@ RegistryError
 │   ├── ModelNotFound
 │   ├── SkipSetNotFound
 │   ├── KeyNotFound
+│   ├── TenantNotFound
 │   ├── FileNotFound
 │   └── BatchNotFound
 ├── Conflict              it exists, but not in a state that allows this
 │   ├── ModelExists
+│   ├── TenantExists
 │   └── BatchEnded
 ├── IdempotencyMismatch   the key was used for another request
 ├── NoItems               a job without items
@@ -73,6 +75,12 @@ class BatchNotFound(NotFound):
     noun = "batch"
 
 
+class TenantNotFound(NotFound):
+    """No tenant of this id, or none that the caller may see."""
+
+    noun = "tenant"
+
+
 class Conflict(RegistryError):
     """The thing is not in a state that allows this."""
 
@@ -90,6 +98,14 @@ class BatchEnded(Conflict):
 
     def __init__(self, batch_id: str, status: str) -> None:
         super().__init__(f"batch {batch_id} cannot be cancelled: it is {status}")
+
+
+class TenantExists(Conflict):
+    """Another tenant has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"a tenant named {name} exists already")
+        self.name = name
 
 
 class IdempotencyMismatch(RegistryError):

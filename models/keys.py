@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.orm import Session
 
+from models.audit import Action, note
 from models.errors import KeyExpired, KeyNotFound
 from models.ids import new_id
 from models.page import Page, page_of
@@ -62,6 +63,7 @@ FROM api_keys WHERE hash = :hash AND revoked_at IS NULL
 TOUCH: Final = text("""
 UPDATE api_keys SET last_used_at = statement_timestamp()
 WHERE id IN (SELECT id FROM api_keys WHERE id = :id FOR NO KEY UPDATE SKIP LOCKED)
+RETURNING id
 """)
 
 
@@ -93,8 +95,8 @@ def authenticate(session: Session, secret: str) -> Principal | None:
         return None
     if row.is_expired:
         raise KeyExpired("the API key has expired")
-    if row.is_stale:
-        session.execute(TOUCH, {"id": row.id})
+    if row.is_stale and session.execute(TOUCH, {"id": row.id}).first() is not None:
+        note(session, row.tenant_id, Action.KEY_USED, row.id, row.id)
     return Principal(row.tenant_id, row.id, frozenset(Scope(scope) for scope in row.scopes))
 
 

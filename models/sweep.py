@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
+from models.audit import forget_audit
 from models.batches import give_up
 from models.ending import end_job, withdraw
 from models.files import forget_files
@@ -84,6 +85,7 @@ def sweep(session: Session, *, limit: int = 200) -> Swept:
     expired = _stop(session, OVERDUE, ItemStatus.EXPIRED, limit)
     done = [end_job(session, job_id) for job_id in _locked(session, DONE, limit)]
     forget(session, limit=limit)
+    forget_audit(session, limit=limit)
     forget_jobs(session, limit=LARGE)
     forget_files(session, limit=LARGE)
     give_up(session, limit=limit)

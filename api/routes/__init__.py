@@ -4,7 +4,21 @@ from collections.abc import Sequence
 
 from apiflask import APIBlueprint
 
-from api.routes import batches, completions, events, files, health, items, jobs, keys, models, webhooks, workers
+from api.routes import (
+    audit,
+    batches,
+    completions,
+    events,
+    files,
+    health,
+    items,
+    jobs,
+    keys,
+    models,
+    tenants,
+    webhooks,
+    workers,
+)
 
 
 def blueprints() -> Sequence[APIBlueprint]:
@@ -20,5 +34,7 @@ def blueprints() -> Sequence[APIBlueprint]:
         workers.routes,
         webhooks.routes,
         keys.routes,
+        tenants.routes,
+        audit.routes,
         health.routes,
     )

@@ -8,7 +8,7 @@ from flask import Response
 from sqlalchemy.orm import Session
 
 from api.adapter import blueprint
-from api.auth import auth, principal
+from api.auth import auth, check_operator, principal
 from api.conditional import dump
 from api.errors import InvalidFields
 from api.idempotency import fingerprint, key_of_request
@@ -18,8 +18,10 @@ from api.schemas.pages import Cursor
 from api.schemas.registrations import KeyRegistration
 from api.services import services
 from api.views import key_answer, page_of
+from models.audit import Action, note
 from models.idempotency import take
 from models.keys import Scope, create_key, get_key, list_keys, revoke_key
+from models.tenants import get_tenant
 
 routes = blueprint("keys", "Keys")
 
@@ -57,20 +59,25 @@ def delete_key(key_id: str) -> Response:
     """Revoke a key: it opens nothing from now on."""
     with services().database.session() as session:
         revoke_key(session, principal().tenant_id, key_id)
+        note(session, principal().tenant_id, Action.KEY_REVOKED, key_id, principal().key_id)
     return Response(status=204)
 
 
 def _create(session: Session, given: KeyRegistration) -> KeyAnswer:
     """Make the key, or unmake it and answer with the first one where the request is a repetition."""
-    key, tenant_id = key_of_request(), principal().tenant_id
+    key, tenant_id = key_of_request(), given.tenant_id or principal().tenant_id
+    if tenant_id != principal().tenant_id:
+        check_operator()
+        get_tenant(session, tenant_id)
     attempt = session.begin_nested()
     scopes = frozenset(Scope(scope) for scope in given.scopes)
     view, secret = create_key(session, tenant_id, given.name, scopes, given.expires_at)
     if key is not None:
-        first_id = take(session, tenant_id, key, fingerprint((given.model_dump_json().encode(),)), view.id)
+        first_id = take(session, principal().tenant_id, key, fingerprint((given.model_dump_json().encode(),)), view.id)
         if first_id != view.id:
             attempt.rollback()
             return key_answer(get_key(session, tenant_id, first_id))
+    note(session, tenant_id, Action.KEY_CREATED, view.id, principal().key_id)
     return key_answer(view, secret)
 
 

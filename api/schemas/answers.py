@@ -188,6 +188,32 @@ class SecretAnswer(Answer):
     secret: str
 
 
+class TenantAnswer(Answer):
+    """A tenant; a limit that is null does not limit."""
+
+    id: str
+    object: Literal["tenant"] = "tenant"
+    name: str
+    weight: int
+    max_open_jobs: int | None
+    max_open_items: int | None
+    max_queued_tokens: int | None
+    retention_s: int | None = Field(validation_alias="keep_s")
+    allows_calibration: bool
+    created_at: Moment
+
+
+class AuditAnswer(Answer):
+    """What was done; `actor_id` is the key that did it to `subject_id`."""
+
+    id: str
+    object: Literal["audit_entry"] = "audit_entry"
+    action: str
+    subject_id: str
+    actor_id: str | None
+    at: Moment
+
+
 class KeyAnswer(Answer):
     """An API key; `secret` is shown once, in the answer that made it."""
 

@@ -1,6 +1,15 @@
 """The pages, named: a generic class has no name that OpenAPI could print."""
 
-from api.schemas.answers import ItemAnswer, JobAnswer, KeyAnswer, ModelAnswer, SkipSetAnswer, WorkerAnswer
+from api.schemas.answers import (
+    AuditAnswer,
+    ItemAnswer,
+    JobAnswer,
+    KeyAnswer,
+    ModelAnswer,
+    SkipSetAnswer,
+    TenantAnswer,
+    WorkerAnswer,
+)
 from api.schemas.pages import Page
 
 
@@ -22,6 +31,14 @@ class SkipSetPage(Page[SkipSetAnswer]):
 
 class WorkerPage(Page[WorkerAnswer]):
     """Workers."""
+
+
+class TenantPage(Page[TenantAnswer]):
+    """Tenants, newest first."""
+
+
+class AuditPage(Page[AuditAnswer]):
+    """Entries of the audit, newest first."""
 
 
 class KeyPage(Page[KeyAnswer]):

@@ -1,4 +1,4 @@
-"""Bodies of the administrative routes: a model or a key to register."""
+"""Bodies of the administrative routes: a model, a key or a tenant to register or to change."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field
 
 from api.schemas.fields import Body, ModelName, Text
+
+Name = Annotated[Text, Field(min_length=1, max_length=100)]
+Limit = Annotated[int, Field(ge=0, le=2_000_000_000)]
 
 
 class ModelRegistration(Body):
@@ -24,8 +27,30 @@ class ModelRegistration(Body):
 
 
 class KeyRegistration(Body):
-    """A key for the caller's tenant."""
+    """A key for the caller's tenant; administrators of the first tenant may name another."""
 
-    name: Annotated[Text, Field(min_length=1, max_length=100)]
+    name: Name
+    tenant_id: Text | None = Field(default=None, max_length=80)
     scopes: list[Literal["jobs", "models", "admin"]] = Field(min_length=1, max_length=3)
     expires_at: AwareDatetime | None = None
+
+
+class TenantChange(Body):
+    """What may be changed of a tenant. Of limits, `null` is none."""
+
+    weight: int = Field(default=1, ge=1, le=1_000_000, description="share of a busy device, relative to other tenants")
+    max_open_jobs: Limit | None = Field(default=None, description="unfinished jobs at a time")
+    max_open_items: Limit | None = Field(default=None, description="items in them")
+    max_queued_tokens: Annotated[int, Field(ge=0, le=10**15)] | None = Field(
+        default=None, description="tokens of output that they may have"
+    )
+    retention_s: int | None = Field(
+        default=None, ge=60, le=10 * 365 * 24 * 3600, description="of jobs that do not say; 30 days when null"
+    )
+    allows_calibration: bool = Field(default=False, description="whether its prompts may be used to tune skip sets")
+
+
+class TenantRegistration(TenantChange):
+    """A new tenant."""
+
+    name: Name

@@ -5,13 +5,14 @@ from models.tables.catalog import Model, SkipSet, StepCosts
 from models.tables.files import Batch, File, FileChunk
 from models.tables.fleet import Worker
 from models.tables.guards import GUARDS
-from models.tables.tenants import ApiKey, IdempotencyKey, Tenant
+from models.tables.tenants import ApiKey, Audit, IdempotencyKey, Tenant
 from models.tables.webhooks import Delivery, Webhook
 from models.tables.work import Item, Job, Shard
 
 __all__ = [
     "GUARDS",
     "ApiKey",
+    "Audit",
     "Base",
     "Batch",
     "Delivery",

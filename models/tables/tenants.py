@@ -22,6 +22,7 @@ class Tenant(Base):
     max_queued_tokens: Mapped[int | None] = mapped_column(BigInteger)  # likewise, of output that its items may have
     allows_calibration: Mapped[bool] = mapped_column(server_default=false())  # its prompts may tune skip sets
     created_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
+    keep_s: Mapped[int | None]  # of jobs that do not say; null is as long as usual
 
 
 class ApiKey(Base):
@@ -43,6 +44,20 @@ class ApiKey(Base):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]  # to the minute
+
+
+class Audit(Base):
+    """What was done with a key or to a tenant, and by which key."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index("audit_tenant", "tenant_id", "id"), Index("audit_age", "at"))
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"))
+    action: Mapped[str]
+    subject_id: Mapped[str]
+    actor_id: Mapped[str | None]
+    at: Mapped[datetime] = mapped_column(server_default=CLOCK)
 
 
 class IdempotencyKey(Base):

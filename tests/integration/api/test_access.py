@@ -22,6 +22,8 @@ ROUTES = [
     ("POST", "/v1/files"), ("GET", "/v1/files"), ("GET", "/v1/files/x"), ("GET", "/v1/files/x/content"),
     ("DELETE", "/v1/files/x"), ("POST", "/v1/batches"), ("GET", "/v1/batches"), ("GET", "/v1/batches/x"),
     ("POST", "/v1/batches/x/cancel"), ("POST", "/v1/chat/completions"), ("POST", "/v1/completions"),
+    ("POST", "/v1/tenants"), ("GET", "/v1/tenants"), ("GET", "/v1/tenants/x"), ("PATCH", "/v1/tenants/x"),
+    ("GET", "/v1/audit"),
     ("GET", "/v1/workers"), ("POST", "/v1/keys"), ("GET", "/v1/keys"), ("DELETE", "/v1/keys/x"),
 ]  # fmt: skip
 

@@ -183,3 +183,13 @@ def test_a_job_past_its_date_is_deleted_and_its_retry_stays(registry: Registry) 
     assert kept == [30 * 24 * 3600, 60]
     assert registry.rows("SELECT id, retry_of FROM jobs ORDER BY id") == [(usual, None), (retried, None)]
     assert registry.rows("SELECT count(*) FROM items") == [(4,)]
+
+
+def test_a_tenants_jobs_are_kept_as_long_as_it_says(registry: Registry) -> None:
+    registry.rows("UPDATE tenants SET keep_s = 3600 WHERE id = :id", id=TENANT)
+    plain, own = registry.submit(2), registry.submit(2, keep_s=60)
+    for job_id in (plain, own):
+        registry.complete(registry.hold(job_id))
+
+    query = "SELECT extract(epoch FROM delete_at - finished_at)::int FROM jobs WHERE id = :id"
+    assert [registry.rows(query, id=job_id) for job_id in (plain, own)] == [[(3600,)], [(60,)]]
