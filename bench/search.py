@@ -134,14 +134,12 @@ def ours(subject: Subject, load: Load, meter: Meter, sampler: Sampler, seed: int
         longest = max(longest, meter.search_s - seconds)
         if search.best is not before and search.best is not None:
             path.append((meter.search_s, search.best.skip_set))
-    wall_s = time.perf_counter() - began
-    verdict = search.verdict
-    if verdict is None or verdict.finalist is None:
-        return {"path": path, "found": SkipSet(), "meter": meter, "host_s": wall_s, "trials": len(search.trials)}
+    wall_s, verdict = time.perf_counter() - began, search.verdict
+    found = SkipSet() if verdict is None or verdict.finalist is None else verdict.finalist.skip_set
     return {
-        "path": [*path, (meter.search_s, verdict.finalist.skip_set)],
-        "found": verdict.finalist.skip_set,
-        "expected": verdict.finalist.plan.speed,
+        "path": [*path, (meter.search_s, found)],
+        "found": found,
+        "scored": list(search.trials.values()),
         "by_source": _by_source(search),
         "trials": len(search.trials),
         "host_s": wall_s - meter.search_s,
@@ -189,6 +187,7 @@ def compare(subject: Subject, seed: int, arguments: argparse.Namespace, until: f
     judge = Judge(subject, load)
     my_curve, their_curve = curve(judge, layers, mine.pop("path")), curve(judge, layers, their_path(practice))
     found, done = mine.pop("found"), len(practice.evaluations)
+    mine.pop("scored")
     target = max(point.speed for point in their_curve)
     reached = next((point.device_s for point in my_curve if point.speed >= target), None)
     all_s = practice.device_s * EVALUATIONS / done
