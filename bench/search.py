@@ -20,10 +20,11 @@ import optuna
 import torch
 from transformers import PreTrainedModel
 
+from bench.curves import draw
 from bench.decoys import Decoys
 from bench.planted import plant, prompts_of
 from bench.practice import EVALUATIONS, PROMPTS, TOKENS, Practice
-from bench.report import save
+from bench.report import RESULTS, save
 from bench.weights import shape
 from engine.cache import CacheShape, SlotCache
 from engine.request import Request
@@ -251,8 +252,9 @@ def main() -> None:
         subject = planted_subject(arguments.layers, arguments.hidden, arguments.tokens, seed)
         rows.append(compare(subject, seed, arguments, until))
         print(table(rows), flush=True)
-    path = save("search", {"rows": rows}, table(rows))
-    print(path)
+    print(save("search", {"rows": rows}, table(rows)))
+    if not draw(rows, RESULTS / "search.svg"):
+        print("no plot: matplotlib is not installed")
 
 
 if __name__ == "__main__":
