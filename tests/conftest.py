@@ -116,18 +116,25 @@ def database_url(postgres_server: Postgres, migrated_template: str) -> Iterator[
 @pytest.fixture(scope="session")
 def redis_server(server_folder: Path) -> Iterator[Redis]:
     """A running Redis that belongs to this session."""
+    with own_redis(server_folder, "rd") as server:
+        yield server
+
+
+@contextmanager
+def own_redis(folder: Path, name: str) -> Iterator[Redis]:
+    """A Redis for nodes that must not take the messages of others; a short `name` keeps its path short."""
     account = server_account()
     server = Redis(
-        binary=redis_binary(account, server_folder / "binaries"),
-        data=server_folder / "redis",
-        sockets=private_folder(server_folder / "rd", account),
+        binary=redis_binary(account, folder / "binaries"),
+        data=folder / f"{name}-data",
+        sockets=private_folder(folder / name, account),
         account=account,
         password=secrets.token_hex(16),
     )
     server.prepare()
     user = account.name if account.is_other else None
     command = launch_command(server.command, user=user, death_signal=signal.SIGTERM)
-    with _running(command, server_folder / "redis.log", signal.SIGTERM):
+    with _running(command, folder / f"{name}.log", signal.SIGTERM):
         server.wait()
         yield server
 

@@ -22,7 +22,7 @@ from models.keys import Scope, create_key
 from models.tenants import ensure_tenant
 from tests.acceptance.workers.conftest import open_service
 from tests.acceptance.workers.service import TENANT, Service, until
-from tests.conftest import fresh_database
+from tests.conftest import fresh_database, own_redis
 from tests.unit.workers.conftest import save_tokenizer
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -33,13 +33,16 @@ TEMPLATE = "{% for message in messages %}[{{ message.role }}]{{ message.content 
 
 @pytest.fixture(scope="package")
 def world(
-    postgres_server: Postgres, migrated_template: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+    postgres_server: Postgres, migrated_template: str, server_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """Control node, beat, an echo device and the API."""
+    """Control node, beat, an echo device and the API, with a broker of their own: they may outlive this folder's tests,
+    and would take the messages of the next ones.
+    """
     source = save_tokenizer(tmp_path_factory.mktemp("echo"), TEMPLATE)
     with (
         fresh_database(postgres_server, migrated_template) as url,
-        open_service(url, redis_url, tmp_path_factory.mktemp("home"), source) as service,
+        own_redis(server_folder, "ro") as redis,
+        open_service(url, redis.url, tmp_path_factory.mktemp("home"), source) as service,
     ):
         service.rows("UPDATE models SET has_chat_template = TRUE RETURNING id")
         service.env["SKIM_PRIVATE_WEBHOOKS"] = "yes"  # the receivers of these tests are on this machine
