@@ -12,14 +12,13 @@ from typing import Any
 import torch
 
 from bench.report import save
-from bench.search import Judge, Subject, ours, planted_subject
+from bench.search import SAMPLERS, Judge, Subject, ours, planted_subject
 from engine.search.costs import DeviceCosts, Load
 from engine.search.meter import Meter
 from engine.search.search import Budget
 from engine.search.trial import Source, Trial
 from engine.search.units import union
 from engine.skipset import SkipSet
-from workers.search.optimiser import Sampler
 
 
 def fixed(layers: int) -> Load:
@@ -27,7 +26,7 @@ def fixed(layers: int) -> Load:
     return Load.of(DeviceCosts(layers, 0.3 / layers, 0.6 / layers, 0.1, ((1, 1.0), (4, 1.08), (7, 1.15))))
 
 
-def run(subject: Subject, sampler: Sampler, seed: int) -> dict[str, Any]:
+def run(subject: Subject, sampler: str, seed: int) -> dict[str, Any]:
     layers = subject.network.config.num_hidden_layers
     load, meter = fixed(layers), Meter(subject.network.device)
     found = ours(subject, load, meter, sampler, seed, Budget(1000))
@@ -36,7 +35,7 @@ def run(subject: Subject, sampler: Sampler, seed: int) -> dict[str, Any]:
     alone = max(judge.speed(one) for one in leave_one_out(found["scored"], len(planted)))
     return {
         "subject": subject.name,
-        "sampler": sampler.value,
+        "sampler": sampler,
         "planted": best,
         "found": speed,
         "share": speed / best,
@@ -74,7 +73,7 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--tokens", type=int, default=96, help="of each reference")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--samplers", choices=[kind.value for kind in Sampler], nargs="+", default=["gp"])
+    parser.add_argument("--samplers", choices=SAMPLERS, nargs="+", default=["gp"])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
@@ -82,7 +81,7 @@ def main() -> None:
         for seed in arguments.seeds:
             subject = planted_subject(layers, arguments.hidden, arguments.tokens, seed)
             for sampler in arguments.samplers:
-                rows.append(run(subject, Sampler(sampler), seed))
+                rows.append(run(subject, sampler, seed))
                 print(table(rows[-1:]).splitlines()[-1], flush=True)
     print(table(rows))
     print(save("optimum", {"rows": rows}, table(rows)))

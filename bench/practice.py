@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-import optuna
-from optuna.distributions import BaseDistribution, IntDistribution
-from optuna.trial import create_trial
 from transformers import PreTrainedModel
 
 from engine.cache import CacheShape, SlotCache
@@ -44,6 +41,9 @@ class Practice:
     def __init__(
         self, network: PreTrainedModel, requests: Sequence[Request], eos: frozenset[int], log: Path, seed: int
     ) -> None:
+        import optuna  # noqa: PLC0415  the extra ``search``; other benches do without
+        from optuna.distributions import BaseDistribution, IntDistribution  # noqa: PLC0415
+
         layers = network.config.num_hidden_layers
         self._meter = Meter(network.device)
         length = max(len(request.prompt) for request in requests) + TOKENS
@@ -58,7 +58,7 @@ class Practice:
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
         for one in self.evaluations:
             params = {name: int(bit) for name, bit in zip(self._space, one.bits, strict=True)}
-            self._study.add_trial(create_trial(params=params, distributions=self._space, value=one.speed))
+            self._study.add_trial(optuna.trial.create_trial(params=params, distributions=self._space, value=one.speed))
 
     def step(self) -> Evaluation:
         """One evaluation."""

@@ -1,8 +1,9 @@
 """What a skip set costs to find: our search beside the published procedure, in one run on one network.
 
-``python -m bench.search --layers 16 --seeds 0 1 2`` on planted networks with decoys, ``--model FOLDER --prompts FILE``
-on a real one. Both find on the same network and are judged alike, by exact tables on prompts that neither saw and by
-step times measured once. Device seconds of ours are references, cost fit, scoring and re-scoring; of theirs, decoding.
+``python -m bench.search --layers 16 --seeds 0 1 2`` on planted networks with decoys, ``--model FOLDER --documents
+FILE`` on a real one. Both find on the same network and are judged alike: by exact tables on prompts that neither saw
+and by step times measured once. Device seconds of ours are references, cost fit, scoring and re-scoring; of theirs,
+decoding.
 Needs ``pip install -e '.[search]'``; the plot needs matplotlib too.
 """
 
@@ -16,17 +17,19 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import optuna
 import torch
 from transformers import PreTrainedModel
 
+from bench.bulk import encode, read_documents
 from bench.curves import draw
 from bench.decoys import Decoys
 from bench.planted import plant, prompts_of
 from bench.practice import EVALUATIONS, PROMPTS, TOKENS, Practice
 from bench.report import RESULTS, save
 from bench.weights import shape
+from engine.attention import adopt
 from engine.cache import CacheShape, SlotCache
+from engine.load import load
 from engine.request import Request
 from engine.search.costs import Load, measure
 from engine.search.meter import Meter
@@ -36,9 +39,9 @@ from engine.search.search import Budget, Calibration, Search, Settings
 from engine.search.steps import drain
 from engine.search.timing import PassTimer
 from engine.skipset import SkipSet
-from workers.search.optimiser import Sampler, StudyNotebook, open_study
 
 MOST = 6  # drafts
+SAMPLERS = ("gp", "tpe", "random", "greedy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +83,29 @@ def planted_subject(layers: int, hidden: int, tokens: int, seed: int) -> Subject
     return Subject(f"planted-{layers}-{seed}", network, requests[:16], requests[16:24], requests[24:], planted=best)
 
 
+def real_subject(folder: str, documents: Path, tokens: int) -> Subject:
+    """A real network on the service's summarising prompts of about 200 words."""
+    with tempfile.TemporaryDirectory() as home:
+        loaded = load(folder, home=Path(home))
+        prompts = encode(loaded.tokenizer, read_documents(documents, 20, 150))
+    requests = [Request(str(index), tuple(prompt), tokens) for index, prompt in enumerate(prompts)]
+    adopt(loaded.network)
+    parts = requests[:8], requests[8:12], requests[12:]
+    return Subject(
+        f"{loaded.network.config.model_type} of {loaded.network.config.num_hidden_layers} layers",
+        loaded.network,
+        *parts,
+        loaded.eos,
+    )
+
+
 class Judge:
     """True speeds: exact tables on prompts that no search saw, and this device's costs."""
 
-    def __init__(self, subject: Subject, load: Load) -> None:
+    def __init__(self, subject: Subject, costs: Load) -> None:
         meter = Meter(subject.network.device)
         self._references = _references(subject, subject.judged, meter)
-        self._objective = Objective(subject.network, self._references, load, MOST, meter)
+        self._objective = Objective(subject.network, self._references, costs, MOST, meter)
         self._texts = drain(self._references.write(subject.judged))
         self._known: dict[SkipSet, float] = {}
 
@@ -110,11 +129,15 @@ def fit(subject: Subject, meter: Meter) -> Load:
     return Load.of(drain(measure(timer, subject.network.config.num_hidden_layers, MOST)))
 
 
-def ours(subject: Subject, load: Load, meter: Meter, sampler: Sampler, seed: int, budget: Budget) -> dict[str, Any]:
+def ours(subject: Subject, costs: Load, meter: Meter, sampler: str, seed: int, budget: Budget) -> dict[str, Any]:
     """Run our search; ``meter`` has the cost fit already."""
+    import optuna  # noqa: PLC0415  the extra ``search``; other benches do without
+
+    from workers.search.optimiser import Sampler, StudyNotebook, open_study  # noqa: PLC0415
+
     requests = [*subject.scored, *subject.held_out]
     references = _references(subject, requests, meter)
-    objective = Objective(subject.network, references, load, MOST, meter)
+    objective = Objective(subject.network, references, costs, MOST, meter)
     study = open_study(optuna.storages.InMemoryStorage(), "bench")
     layers = subject.network.config.num_hidden_layers
     search = Search(
@@ -122,7 +145,7 @@ def ours(subject: Subject, load: Load, meter: Meter, sampler: Sampler, seed: int
         references,
         objective,
         Calibration(subject.scored, subject.held_out),
-        StudyNotebook(study, layers, "bench", sampler, seed),
+        StudyNotebook(study, layers, "bench", Sampler(sampler), seed),
         meter,
         budget=budget,
         settings=Settings(),
@@ -181,11 +204,11 @@ def their_path(practice: Practice) -> list[tuple[float, SkipSet]]:
 def compare(subject: Subject, seed: int, arguments: argparse.Namespace, until: float) -> dict[str, Any]:
     """Both methods on one network."""
     layers, meter = subject.network.config.num_hidden_layers, Meter(subject.network.device)
-    load = fit(subject, meter)
-    mine = ours(subject, load, meter, Sampler(arguments.sampler), seed, Budget(arguments.trials))
+    costs = fit(subject, meter)
+    mine = ours(subject, costs, meter, arguments.sampler, seed, Budget(arguments.trials))
     log = arguments.logs / f"{subject.name}.jsonl"
     practice = theirs(subject, arguments.evaluations, until, log, seed)
-    judge = Judge(subject, load)
+    judge = Judge(subject, costs)
     my_curve, their_curve = curve(judge, layers, mine.pop("path")), curve(judge, layers, their_path(practice))
     found, done = mine.pop("found"), len(practice.evaluations)
     mine.pop("scored")
@@ -194,7 +217,7 @@ def compare(subject: Subject, seed: int, arguments: argparse.Namespace, until: f
     all_s = practice.device_s * EVALUATIONS / done
     return {
         "subject": subject.name,
-        "costs": asdict(load.parts[0][1]),
+        "costs": asdict(costs.parts[0][1]),
         "ours": {**mine, "bits": found.bits(layers), "speed": judge.speed(found), "device_s": meter.search_s},
         "published": {
             "evaluations": done,
@@ -236,20 +259,25 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=96, help="of each reference")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--sampler", choices=[kind.value for kind in Sampler], default=Sampler.GP.value)
+    parser.add_argument("--sampler", choices=SAMPLERS, default="gp")
     parser.add_argument("--trials", type=int, default=400)
     parser.add_argument("--evaluations", type=int, default=EVALUATIONS, help="of the published procedure, each network")
     parser.add_argument("--seconds", type=float, default=3600, help="after which the published procedure is cut")
     parser.add_argument(
         "--logs", type=Path, default=Path(tempfile.gettempdir()), help="its evaluations, to continue from"
     )
+    parser.add_argument("--model", help="a folder or hub id, instead of planted networks")
+    parser.add_argument("--documents", type=Path, help="for it: JSON Lines with a member `document`")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     until = time.perf_counter() + arguments.seconds
     rows = []
     for seed in arguments.seeds:
-        subject = planted_subject(arguments.layers, arguments.hidden, arguments.tokens, seed)
+        if arguments.model:
+            subject = real_subject(arguments.model, arguments.documents, arguments.tokens)
+        else:
+            subject = planted_subject(arguments.layers, arguments.hidden, arguments.tokens, seed)
         rows.append(compare(subject, seed, arguments, until))
         print(table(rows), flush=True)
     print(save("search", {"rows": rows}, table(rows)))
