@@ -28,17 +28,24 @@ def run_compare(arguments: argparse.Namespace) -> None:
     setting = _setting(arguments)
     sources = _sources(setting, arguments)
     lines: list[compare.Line] = []
+    noise: dict[str, float] = {}
     for workload in arguments.workloads:
         for batch in arguments.batches:
             work = sources.work(workload, items_for(batch, arguments.items), arguments.max_tokens)
             judge = Judge(setting.stock, requests(work), work.eos)
             arms = setting.arms(batch, arguments.arms)
             lines += compare.compare(workload, batch, work, arms, judge, setting.costs, arguments.rounds)
+            noise[f"{workload} at {batch}"] = judge.noise
             print(compare.table(lines[-len(arms) :]), flush=True)
+            _keep(arguments, setting, lines, noise)
+
+
+def _keep(arguments: argparse.Namespace, setting: Setting, lines: list[compare.Line], noise: dict[str, float]) -> None:
+    """Save after every piece of work: a run that is cut short leaves what it has."""
     held = list(claims.claims(lines))
-    results = {"lines": lines, "claims": held, "costs": setting.costs.to_json(), "skip_set": _bits(setting)}
+    results = {"lines": lines, "claims": held, "noise": noise}
     text = compare.table(lines) + "\n\n" + claims.table(held)
-    print(save(arguments.name, results, text, MODULE))
+    save(arguments.name, {**results, "costs": setting.costs.to_json(), "skip_set": _bits(setting)}, text, MODULE)
     plot(RESULTS / f"{arguments.name}.png", f"{arguments.name}, {device()}", lines)
 
 
