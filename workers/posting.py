@@ -14,7 +14,7 @@ import threading
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 TIMEOUT_S: Final = 10.0  # of a single wait
 WHOLE_S: Final = 20.0  # of everything: a receiver that drips its answer is hung up on
@@ -45,10 +45,9 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bo
     Raises:
         Undeliverable: no such host, a private address, no answer in time, or another status.
     """
-    parts = urlsplit(url)
+    parts, port = _parsed(url)
     if parts.scheme not in PORTS or not parts.hostname:
         raise Undeliverable("not an http or https address")
-    port = parts.port or PORTS[parts.scheme]
     address = _address(parts.hostname, port, allow_private)
     connection = _connection(parts.scheme, parts.hostname, port)
     watchdog = threading.Timer(WHOLE_S, _hang_up, (connection,))
@@ -59,7 +58,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bo
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("POST", target, body, {"Content-Type": "application/json", **headers})
         status = connection.getresponse().status
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: a path that no request line can hold
         raise Undeliverable(type(error).__name__) from error
     finally:
         watchdog.cancel()
@@ -68,10 +67,18 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bo
         raise Undeliverable(f"status {status}")
 
 
+def _parsed(url: str) -> tuple[SplitResult, int]:
+    try:
+        parts = urlsplit(url)
+        return parts, parts.port or PORTS.get(parts.scheme, 0)
+    except ValueError as error:
+        raise Undeliverable("not an http or https address") from error
+
+
 def _address(host: str, port: int, allow_private: bool) -> str:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: a label too long for a name
         raise Undeliverable("no such host") from error
     address = str(found[0][4][0])
     if not allow_private and not _is_public(address):

@@ -68,7 +68,19 @@ def test_a_private_address_is_never_connected_to(receiver: ThreadingHTTPServer) 
     assert receiver.seen == []  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("url", ["ftp://example.org", "http://", "http://nobody.invalid/", "http://127.0.0.1:1/"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://example.org",
+        "http://",
+        "http://nobody.invalid/",
+        "http://127.0.0.1:1/",
+        "http://127.0.0.1:port/",
+        "http://[::1/",
+        f"http://{'a' * 70}.example.org/",
+        f"http://.{'b' * 300}/",
+    ],
+)
 def test_nowhere_to_deliver_to(url: str) -> None:
     with pytest.raises(Undeliverable):
         post(url, b"{}", {}, allow_private=True)
