@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-_CREDIT = 8.0  # plain steps that may be lost before anything was earned
+_CREDIT = 2.0  # plain steps that may be lost before anything was earned
 _SHARE = 0.004  # of all time spent decoding, from then on
 
 

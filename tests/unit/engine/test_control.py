@@ -243,7 +243,7 @@ def test_probes_live_on_a_budget() -> None:
     probes.pay(cost_s=20.0, tokens=1, best_rate=1.0, is_probe=True)
     assert not probes.may(1.0)
 
-    for _ in range(3000):
+    for _ in range(6000):
         probes.pay(cost_s=1.0, tokens=1, best_rate=1.0, is_probe=False)
 
     assert probes.may(1.0)
