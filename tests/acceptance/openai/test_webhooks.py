@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -14,6 +13,7 @@ from openai import InvalidWebhookSignatureError, OpenAI
 
 from tests.acceptance.openai.conftest import MODEL
 from tests.acceptance.workers.service import Service, until
+from tests.tools.receiving import receiving
 
 
 class Receiver(BaseHTTPRequestHandler):
@@ -31,14 +31,8 @@ class Receiver(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def receiver() -> Iterator[ThreadingHTTPServer]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    server.seen = []  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with receiving(Receiver) as server:
+        yield server
 
 
 def test_the_end_of_a_job_is_told_until_it_is_heard(
