@@ -48,9 +48,11 @@ class Confidence:
             if draft != token:
                 return
 
-    def forget_skips(self) -> None:
-        """Another skip set drafts from now on."""
-        self._skip = Acceptance(_SKIP_PRIOR)
+    def with_other_skips(self) -> "Confidence":
+        """For the drafts of another skip set: what is learned of lookups is shared, nothing of skipping."""
+        other = Confidence()
+        other._by_match = self._by_match
+        return other
 
     def _of_match(self, length: int) -> Acceptance:
         return self._by_match[bisect_right(_MATCHES, length) - 1]

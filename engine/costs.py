@@ -77,6 +77,11 @@ class StepCosts:
         draft = Grid.measured(time_draft, rows, DRAFT_WIDTHS) if time_draft is not None else None
         return cls(Grid.measured(time_verify, rows, widths), draft)
 
+    def with_draft(self, share: float) -> "StepCosts":
+        """The same where a pass of the draft view costs ``share`` of one of the full network."""
+        lines = tuple(tuple(share * value for value in line) for line in self.verify.seconds)
+        return StepCosts(self.verify, Grid(self.verify.batches, self.verify.widths, lines))
+
     def to_json(self) -> dict[str, Any]:
         """A plain form, to be kept and read back by ``from_json``."""
         return {name: _plain(grid) for name, grid in (("verify", self.verify), ("draft", self.draft))}

@@ -4,7 +4,7 @@ Token ids in, token ids out. Rounds are atomic: rows come and go only between th
 every row as it was.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,12 +13,14 @@ from transformers import PreTrainedModel
 from engine.attention import adopt
 from engine.batch import Batch
 from engine.cache import CacheShape, SlotCache
+from engine.confidence import Confidence
 from engine.control import Controller
 from engine.costs import StepCosts
 from engine.draft.skip import SkipDrafter
 from engine.errors import BadRequest
 from engine.family import longest
 from engine.limits import Limits
+from engine.lineup import Active, BatchClass, Lineup
 from engine.logprobs import logprobs_of
 from engine.passes import IDLE, Chunk, Padding, Pass, logits_of
 from engine.prefill import Prefill
@@ -89,14 +91,29 @@ class Engine:
         if costs is None:
             costs = measured_costs(network, view, self._cache, options.width) if is_measured else StepCosts.assumed()
         self.costs = costs
-        self._drafters = self._drafters_of(view)
+        self._confidence = Confidence()
+        self._lineup = Lineup(self._drafters_of, Active(skip_set) if skip_set else None)
 
-    def _drafters_of(self, view: PreTrainedModel | None) -> Drafters:
+    def _drafters_of(self, active: Active | None) -> Drafters:
         options, most = self.options, self.options.width - 1
+        skip, costs = None, self.costs
+        if active is not None:
+            skip = SkipDrafter(draft_view(self._network, active.skip_set), self._cache)
+            costs = costs if active.share is None else costs.with_draft(active.share)
+        can_skip = active is not None and not active.is_plain
         padded = options.rows, options.padding.width
-        skip = SkipDrafter(view, self._cache) if view is not None else None
-        controller = Controller(self.costs, most, padded, can_skip=skip is not None, leave=options.leave)
-        return Drafters(skip, controller, most, options.leave)
+        controller = Controller(costs, most, padded, can_skip=can_skip, leave=options.leave)
+        return Drafters(skip, controller, most, self._confidence.with_other_skips(), options.leave)
+
+    def swap(self, chosen: Mapping[BatchClass, Active]) -> None:
+        """Draft with these skip sets from the next round on, where the network drafts by skipping at all.
+
+        Raises: BadRequest when one names layers that the network lacks; then nothing is changed.
+        """
+        for active in chosen.values():
+            active.skip_set.check(self._network.config.num_hidden_layers)
+        if Drafter.SKIP in self.drafters:
+            self._lineup.swap(chosen)
 
     @property
     def drafters(self) -> tuple[Drafter, ...]:
@@ -147,7 +164,7 @@ class Engine:
         if not rows or self._prefill.goes_first(rows):
             return events
         try:
-            this = self._drafters.propose(rows, self.options.length, self._batch.is_reproducible)
+            this = self._lineup.at(len(rows)).propose(rows, self.options.length, self._batch.is_reproducible)
             logits, picks = self._verify(rows, this.drafted)
         except (RuntimeError, MemoryError) as error:
             if not is_shortage(error):
@@ -173,6 +190,8 @@ class Engine:
         """Keep what the full network agrees with. Rows retire last: closing gaps copies what ``length`` counts."""
         events: list[Event] = []
         added = 0
+        drafters, active = self._lineup.at(len(this.rows)), self._lineup.active_at(len(this.rows))
+        skip_set_id = active.identity if active else None
         for slot, (row, draft) in enumerate(zip(this.rows, this.drafted, strict=True)):
             picked, tokens = picks.tokens[slot], draft.tokens
             if not all(picks.is_finite[slot][: len(tokens) + 1]):
@@ -180,14 +199,15 @@ class Engine:
                 self._cache.clear(slot, row.length)
                 continue
             accepted = agreeing(tokens, picked)
-            self._drafters.learn(this, slot, picked, accepted)
+            drafters.learn(this, slot, picked, accepted)
             row.counts.add(draft.drafter, len(tokens), accepted)
+            row.counts.add_skipped(skip_set_id, len(draft.skipped))
             row.length += accepted + 1
             before = row.num_generated
             row.take(picked[: accepted + 1])
             events += self._told(row, logits[slot], before)
             added += accepted + 1
-        self._drafters.settle(this, added)
+        drafters.settle(this, added)
         if self.on_round is not None:
             self.on_round(this.record(added))
         return events + self._retire(this.rows)
@@ -205,7 +225,7 @@ class Engine:
         """Memory ran out in a round, which is abandoned: from now on with shorter drafts, then with fewer rows; only a
         row that is alone and drafts nothing fails.
         """
-        if self._drafters.shorten():
+        if self._lineup.shorten():
             return []
         if len(self._batch.rows) > 1:
             self._batch.shrink()

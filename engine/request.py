@@ -131,7 +131,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What one request cost. Times in seconds; ``drafter`` is the one that proposed most of its drafts."""
+    """What one request cost. Times in seconds; ``drafter`` is the one that proposed most of its drafts.
+
+    ``skip_set_id`` names the skip set that made most of those made by skipping; None for the starting set, or for none.
+    """
 
     prompt_tokens: int
     completion_tokens: int
@@ -142,6 +145,7 @@ class Statistics:
     queue_s: float
     prefill_s: float
     decode_s: float
+    skip_set_id: str | None = None
 
     @property
     def tokens_per_verify(self) -> float | None:

@@ -72,11 +72,18 @@ class Round:
 class Drafters:
     """Proposes for every row of a round."""
 
-    def __init__(self, skip: SkipDrafter | None, controller: Controller, most: int, leave: Exit = Exit.GOODPUT) -> None:
+    def __init__(
+        self,
+        skip: SkipDrafter | None,
+        controller: Controller,
+        most: int,
+        confidence: Confidence,
+        leave: Exit = Exit.GOODPUT,
+    ) -> None:
         self._skip = skip
         self._controller = controller
         self._most = most
-        self._confidence = Confidence()
+        self._confidence = confidence
         self._exit = AdaptiveExit() if leave is Exit.ADAPTIVE else None
 
     def propose(self, rows: Sequence[Row], slot_end: int, is_padded: bool) -> Round:

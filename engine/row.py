@@ -19,6 +19,7 @@ class Counts:
     drafted: int = 0
     accepted: int = 0
     by_drafter: dict[Drafter, int] = field(default_factory=dict)
+    by_skip_set: dict[str | None, int] = field(default_factory=dict)  # drafts made by skipping
 
     def add(self, drafter: Drafter, drafted: int, accepted: int) -> None:
         self.verifies += 1
@@ -26,6 +27,11 @@ class Counts:
         self.accepted += accepted
         if drafted:
             self.by_drafter[drafter] = self.by_drafter.get(drafter, 0) + drafted
+
+    def add_skipped(self, skip_set: str | None, drafted: int) -> None:
+        """Note drafts that a skip set made."""
+        if drafted:
+            self.by_skip_set[skip_set] = self.by_skip_set.get(skip_set, 0) + drafted
 
 
 class Row:
@@ -137,6 +143,7 @@ class Row:
             drafted=counts.drafted,
             accepted=counts.accepted,
             drafter=max(counts.by_drafter, key=counts.by_drafter.__getitem__, default=Drafter.PLAIN),
+            skip_set_id=max(counts.by_skip_set, key=counts.by_skip_set.__getitem__, default=None),
             queue_s=self.admitted_at - self._submitted_at,
             prefill_s=self._decoding_at - self.admitted_at,
             decode_s=now - self._decoding_at,

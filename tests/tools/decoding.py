@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 
 from transformers import PreTrainedModel
 
+from engine.confidence import Confidence
 from engine.control import Controller
 from engine.costs import StepCosts
 from engine.draft.skip import SkipDrafter
+from engine.lineup import Lineup
 from engine.loop import Engine
 from engine.oracle import decode
 from engine.request import Admitted, Event, Exit, Failed, Finished, Progress, Request
@@ -96,4 +98,5 @@ def guess_with(engine: Engine, guesses: Mapping[str, Sequence[int]]) -> None:
     """Let requests that ask for skip drafts have the scripted ones; the engine must know some skip set."""
     most, padded = engine.options.width - 1, (engine.options.rows, engine.options.padding.width)
     controller = Controller(StepCosts.assumed(), most, padded, can_skip=True, leave=Exit.FIXED)
-    engine._drafters = Drafters(Scripted(guesses), controller, most, Exit.FIXED)
+    scripted = Drafters(Scripted(guesses), controller, most, Confidence(), Exit.FIXED)
+    engine._lineup = Lineup(lambda _: scripted, None)
