@@ -8,7 +8,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
-from models.errors import ModelExists, ModelNotFound
+from models.errors import ModelExists, ModelNotFound, SkipSetNotFound
 from models.ids import new_id
 from models.page import Page, page_of
 from models.tables import Model, SkipSet
@@ -58,11 +58,17 @@ class NewSkipSet:
     batch_class: str  # rows decoded together: "1", "2-4" or "5+"
     estimates: Json = field(default_factory=dict)
     measurements: Json = field(default_factory=dict)
+    job_id: str | None = None  # of the search that found it
+    draft_length: int | None = None
+    threshold: float | None = None  # of the adaptive exit; None drafts a fixed length
 
 
 @dataclass(frozen=True, slots=True)
 class SkipSetView:
-    """A skip set. At most one is active for a revision, device kind, dtype and batch class."""
+    """A skip set. At most one is active for a revision, device kind, dtype and batch class.
+
+    `stale_since`: less of its drafts is accepted than when it became active, by more than the noise.
+    """
 
     id: str
     model: str
@@ -77,6 +83,11 @@ class SkipSetView:
     is_active: bool
     created_at: datetime
     activated_at: datetime | None
+    job_id: str | None
+    draft_length: int | None
+    threshold: float | None
+    stale_since: datetime | None
+    stale_evidence: Json | None
 
 
 def add_model(session: Session, new: NewModel) -> ModelView:
@@ -108,14 +119,22 @@ def add_skip_set(session: Session, new: NewSkipSet) -> SkipSetView:
     values = {name: getattr(new, name) for name in NewSkipSet.__slots__}
     values |= {"attention": sorted(new.attention), "mlp": sorted(new.mlp)}
     statement = insert(SkipSet).values(id=new_id("skip"), revision=model.revision, **values).returning(SkipSet)
-    return _skip_set_view(session.scalars(statement).one())
+    return skip_set_view(session.scalars(statement).one())
 
 
 def list_skip_sets(session: Session, name: str) -> list[SkipSetView]:
     """Skip sets of a model, newest first. Raises ModelNotFound."""
     _find(session, name)
     query = select(SkipSet).where(SkipSet.model == name).order_by(SkipSet.id.desc())
-    return [_skip_set_view(skip_set) for skip_set in session.scalars(query)]
+    return [skip_set_view(skip_set) for skip_set in session.scalars(query)]
+
+
+def get_skip_set(session: Session, skip_set_id: str) -> SkipSetView:
+    """One skip set of any model. Raises SkipSetNotFound."""
+    found = session.get(SkipSet, skip_set_id, populate_existing=True)
+    if found is None:
+        raise SkipSetNotFound(skip_set_id)
+    return skip_set_view(found)
 
 
 def active_skip_set(session: Session, model: str, device_kind: str, dtype: str, batch_class: str) -> SkipSetView | None:
@@ -127,7 +146,7 @@ def active_skip_set(session: Session, model: str, device_kind: str, dtype: str, 
         .where(SkipSet.device_kind == device_kind, SkipSet.dtype == dtype, SkipSet.batch_class == batch_class)
     )
     found = session.scalar(query)
-    return None if found is None else _skip_set_view(found)
+    return None if found is None else skip_set_view(found)
 
 
 def _find(session: Session, name: str) -> Model:
@@ -141,6 +160,7 @@ def _model_view(model: Model) -> ModelView:
     return ModelView(**{name: getattr(model, name) for name in ModelView.__slots__})
 
 
-def _skip_set_view(skip_set: SkipSet) -> SkipSetView:
+def skip_set_view(skip_set: SkipSet) -> SkipSetView:
+    """A row as a value."""
     values = {name: getattr(skip_set, name) for name in SkipSetView.__slots__}
     return SkipSetView(**values | {"attention": tuple(skip_set.attention), "mlp": tuple(skip_set.mlp)})
