@@ -8,7 +8,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
-from models.errors import ModelExists, ModelNotFound, SkipSetNotFound
+from models.errors import ModelExists, ModelNotFound
 from models.ids import new_id
 from models.page import Page, page_of
 from models.tables import Model, SkipSet
@@ -127,26 +127,6 @@ def list_skip_sets(session: Session, name: str) -> list[SkipSetView]:
     _find(session, name)
     query = select(SkipSet).where(SkipSet.model == name).order_by(SkipSet.id.desc())
     return [skip_set_view(skip_set) for skip_set in session.scalars(query)]
-
-
-def get_skip_set(session: Session, skip_set_id: str) -> SkipSetView:
-    """One skip set of any model. Raises SkipSetNotFound."""
-    found = session.get(SkipSet, skip_set_id, populate_existing=True)
-    if found is None:
-        raise SkipSetNotFound(skip_set_id)
-    return skip_set_view(found)
-
-
-def active_skip_set(session: Session, model: str, device_kind: str, dtype: str, batch_class: str) -> SkipSetView | None:
-    """The one to draft with, for the model's present revision; None where nothing has been promoted."""
-    query = (
-        select(SkipSet)
-        .join(Model, Model.name == SkipSet.model)
-        .where(SkipSet.model == model, SkipSet.revision.is_not_distinct_from(Model.revision), SkipSet.is_active)
-        .where(SkipSet.device_kind == device_kind, SkipSet.dtype == dtype, SkipSet.batch_class == batch_class)
-    )
-    found = session.scalar(query)
-    return None if found is None else skip_set_view(found)
 
 
 def _find(session: Session, name: str) -> Model:

@@ -1,5 +1,6 @@
-"""Places: what drafts where, since when and by whose hand. A place is (model, revision, device kind, dtype, batch class).
+"""Places: what drafts where, since when and by whose hand.
 
+A place is (model, revision, device kind, dtype, batch class).
 A place is served by a skip set, by plain decoding (a search found nothing better), or, as long as nobody has decided,
 by the starting set. Every change is a row of `activations` and can be undone.
 """
@@ -103,7 +104,9 @@ def active_sets(
     place = {"model": model, "revision": revision, "device_kind": device_kind, "dtype": dtype}
     newest = {row.batch_class: row.became for row in session.execute(NEWEST, place) if row.became is not None}
     query = select(SkipSet).where(SkipSet.id.in_(newest.values()))
-    found = {one.id: skip_set_view(one) for one in session.scalars(query, execution_options={"populate_existing": True})}
+    found = {
+        one.id: skip_set_view(one) for one in session.scalars(query, execution_options={"populate_existing": True})
+    }
     return {name: found.get(became) for name, became in newest.items()}
 
 
