@@ -23,7 +23,10 @@ PLAIN: Final = "plain"  # in the history, where a skip set's id stands otherwise
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one skip set is active. `batch_class`: rows decoded together, "1", "2-4" or "5+"."""
+    """Where one skip set is active.
+
+    `dtype` is the model's as registered (it may be `auto`); `batch_class`: rows decoded together, "1", "2-4" or "5+".
+    """
 
     model: str
     revision: str | None
