@@ -58,11 +58,17 @@ class NewSkipSet:
     batch_class: str  # rows decoded together: "1", "2-4" or "5+"
     estimates: Json = field(default_factory=dict)
     measurements: Json = field(default_factory=dict)
+    job_id: str | None = None  # of the search that found it
+    draft_length: int | None = None
+    threshold: float | None = None  # of the adaptive exit; None drafts a fixed length
 
 
 @dataclass(frozen=True, slots=True)
 class SkipSetView:
-    """A skip set. At most one is active for a revision, device kind, dtype and batch class."""
+    """A skip set. At most one is active for a revision, device kind, dtype and batch class.
+
+    `stale_since`: less of its drafts is accepted than when it became active, by more than the noise.
+    """
 
     id: str
     model: str
@@ -77,6 +83,11 @@ class SkipSetView:
     is_active: bool
     created_at: datetime
     activated_at: datetime | None
+    job_id: str | None
+    draft_length: int | None
+    threshold: float | None
+    stale_since: datetime | None
+    stale_evidence: Json | None
 
 
 def add_model(session: Session, new: NewModel) -> ModelView:
@@ -108,26 +119,14 @@ def add_skip_set(session: Session, new: NewSkipSet) -> SkipSetView:
     values = {name: getattr(new, name) for name in NewSkipSet.__slots__}
     values |= {"attention": sorted(new.attention), "mlp": sorted(new.mlp)}
     statement = insert(SkipSet).values(id=new_id("skip"), revision=model.revision, **values).returning(SkipSet)
-    return _skip_set_view(session.scalars(statement).one())
+    return skip_set_view(session.scalars(statement).one())
 
 
 def list_skip_sets(session: Session, name: str) -> list[SkipSetView]:
     """Skip sets of a model, newest first. Raises ModelNotFound."""
     _find(session, name)
     query = select(SkipSet).where(SkipSet.model == name).order_by(SkipSet.id.desc())
-    return [_skip_set_view(skip_set) for skip_set in session.scalars(query)]
-
-
-def active_skip_set(session: Session, model: str, device_kind: str, dtype: str, batch_class: str) -> SkipSetView | None:
-    """The one to draft with, for the model's present revision; None where nothing has been promoted."""
-    query = (
-        select(SkipSet)
-        .join(Model, Model.name == SkipSet.model)
-        .where(SkipSet.model == model, SkipSet.revision.is_not_distinct_from(Model.revision), SkipSet.is_active)
-        .where(SkipSet.device_kind == device_kind, SkipSet.dtype == dtype, SkipSet.batch_class == batch_class)
-    )
-    found = session.scalar(query)
-    return None if found is None else _skip_set_view(found)
+    return [skip_set_view(skip_set) for skip_set in session.scalars(query)]
 
 
 def _find(session: Session, name: str) -> Model:
@@ -141,6 +140,7 @@ def _model_view(model: Model) -> ModelView:
     return ModelView(**{name: getattr(model, name) for name in ModelView.__slots__})
 
 
-def _skip_set_view(skip_set: SkipSet) -> SkipSetView:
+def skip_set_view(skip_set: SkipSet) -> SkipSetView:
+    """A row as a value."""
     values = {name: getattr(skip_set, name) for name in SkipSetView.__slots__}
     return SkipSetView(**values | {"attention": tuple(skip_set.attention), "mlp": tuple(skip_set.mlp)})

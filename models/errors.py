@@ -8,15 +8,24 @@ RegistryError
 │   ├── KeyNotFound
 │   ├── TenantNotFound
 │   ├── FileNotFound
-│   └── BatchNotFound
+│   ├── BatchNotFound
+│   ├── SearchNotFound
+│   └── ScheduleNotFound
 ├── Conflict              it exists, but not in a state that allows this
 │   ├── ModelExists
 │   ├── TenantExists
-│   └── BatchEnded
+│   ├── BatchEnded
+│   ├── SearchOpen        one search of a model at a time
+│   ├── ModelChanged      what was found is not about these weights any more
+│   ├── WrongPlace        a skip set of another revision, dtype or depth
+│   ├── NothingBefore     no activation is left to roll back
+│   ├── CalibrationGone   prompts of a search were erased by their owners
+│   └── ScheduleTaken     another tenant's schedule looks after the model
 ├── IdempotencyMismatch   the key was used for another request
 ├── NoItems               a job without items
 ├── DuplicateCustomId     two items of a job with one custom id
 ├── UnstorableText        text that PostgreSQL cannot hold (NUL, lone surrogates)
+├── InvalidSchedule       no cron expression, or no time zone
 ├── QuotaExceeded         more unfinished work than the tenant may have
 ├── KeyExpired            an API key past its date
 └── LeaseLost             the shard is somebody else's by now: write nothing more
@@ -81,6 +90,18 @@ class TenantNotFound(NotFound):
     noun = "tenant"
 
 
+class SearchNotFound(NotFound):
+    """No search of this job's id belongs to the tenant."""
+
+    noun = "search"
+
+
+class ScheduleNotFound(NotFound):
+    """No schedule of the tenant looks after this model."""
+
+    noun = "schedule of the model"
+
+
 class Conflict(RegistryError):
     """The thing is not in a state that allows this."""
 
@@ -106,6 +127,59 @@ class TenantExists(Conflict):
     def __init__(self, name: str) -> None:
         super().__init__(f"a tenant named {name} exists already")
         self.name = name
+
+
+class SearchOpen(Conflict):
+    """The model is being searched already; `job_id` is None where the search is another tenant's."""
+
+    def __init__(self, model: str, job_id: str | None) -> None:
+        super().__init__(f"{model} is being searched already, by {job_id or 'another tenant'}")
+        self.model = model
+        self.job_id = job_id
+
+
+class ModelChanged(Conflict):
+    """The model has another revision, dtype or other weights than when the search began."""
+
+    def __init__(self, model: str, what: str) -> None:
+        super().__init__(f"the {what} of {model} changed during the search: what it found is of no use")
+
+
+class WrongPlace(Conflict):
+    """The skip set was found for something else than the model is now."""
+
+    def __init__(self, skip_set_id: str, reason: str) -> None:
+        super().__init__(f"skip set {skip_set_id} cannot be activated: {reason}")
+
+
+class NothingBefore(Conflict):
+    """No activation of the place is left to be undone."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"nothing to roll back: {model} drafts there as it did at first")
+
+
+class CalibrationGone(Conflict):
+    """Prompts that the search scores on were erased, so that its trials cannot be compared with further ones."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"prompts of search {job_id} were erased by their owners: start a new one")
+
+
+class ScheduleTaken(Conflict):
+    """A model has one schedule, and it belongs to another tenant."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"the schedule of {model} belongs to another tenant")
+
+
+class InvalidSchedule(RegistryError):
+    """`field` is what is wrong: cron or timezone."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
 
 
 class IdempotencyMismatch(RegistryError):

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from models.shard import ShardRef
 from models.states import Lane
 
-__all__ = ["ShardRef", "ring", "waiting_queues"]
+__all__ = ["ShardRef", "ring", "searched_on", "waiting_queues"]
 
 # Ringers of one queue take turns, so that they do not fill the same window twice.
 LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:model || '/' || :lane, 7))")
@@ -91,6 +91,13 @@ SELECT model, lane FROM waiting
 """)
 
 
+# At most one search of a model is open at a time.
+SEARCHED_ON: Final = text("""
+SELECT device_kind FROM jobs JOIN searches ON searches.job_id = jobs.id
+WHERE jobs.model = :model AND jobs.kind = 'search' AND jobs.status IN ('queued', 'running')
+""")
+
+
 def ring(session: Session, model: str, lane: Lane, *, window: int, timeout_s: float) -> list[ShardRef]:
     """Mark shards as rung and return them in the order to publish, after commit.
 
@@ -107,3 +114,9 @@ def ring(session: Session, model: str, lane: Lane, *, window: int, timeout_s: fl
 def waiting_queues(session: Session) -> list[tuple[str, Lane]]:
     """Every (model, lane) with shards that nobody holds."""
     return [(row.model, Lane(row.lane)) for row in session.execute(WAITING_QUEUES)]
+
+
+def searched_on(session: Session, model: str) -> str | None:
+    """The device kind that the model's open search is for; its shards go to that kind's queue."""
+    kind: str | None = session.execute(SEARCHED_ON, {"model": model}).scalar()
+    return kind

@@ -56,6 +56,49 @@ class ShardStatus(StrEnum):
     EXPIRED = "expired"
 
 
+class SearchPhase(StrEnum):
+    """What a search is doing."""
+
+    REFERENCES = "references"
+    WARM = "warm"
+    CLIMBING = "climbing"
+    PROPOSING = "proposing"
+    CONFIRMING = "confirming"
+
+
+class SearchOutcome(StrEnum):
+    """What a search came to, as the engine judges it."""
+
+    PROMOTED = "promoted"  # a new set beats all there is
+    KEPT = "kept"  # the active set stays
+    LOOKUP = "lookup"  # a set beats plain decoding, lookup beats the set
+    PLAIN = "plain"  # nothing beats plain decoding
+
+
+class Calibration(StrEnum):
+    """Where the prompts of a search come from."""
+
+    RECENT = "recent"  # of tenants that allow it
+    BUILTIN = "builtin"
+    INLINE = "inline"
+
+
+class ActivationKind(StrEnum):
+    """How a place came to be served by something else."""
+
+    PROMOTED = "promoted"  # by a search
+    PLAIN = "plain"  # a search found nothing worth drafting with
+    ACTIVATED = "activated"  # by somebody
+    ROLLED_BACK = "rolled_back"
+
+
+class FireDecision(StrEnum):
+    """Whether a night opened a search."""
+
+    OPENED = "opened"
+    SKIPPED = "skipped"
+
+
 Status = JobStatus | ItemStatus | ShardStatus
 
 JOB_MOVES: Final[Mapping[JobStatus, frozenset[JobStatus]]] = {

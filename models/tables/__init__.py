@@ -5,12 +5,15 @@ from models.tables.catalog import Model, SkipSet, StepCosts
 from models.tables.files import Batch, File, FileChunk
 from models.tables.fleet import Worker
 from models.tables.guards import GUARDS
+from models.tables.searches import Acceptance, Activation, Fire, Schedule, Search, Trial
 from models.tables.tenants import ApiKey, Audit, IdempotencyKey, Tenant
 from models.tables.webhooks import Delivery, Webhook
 from models.tables.work import Item, Job, Shard
 
 __all__ = [
     "GUARDS",
+    "Acceptance",
+    "Activation",
     "ApiKey",
     "Audit",
     "Base",
@@ -18,14 +21,18 @@ __all__ = [
     "Delivery",
     "File",
     "FileChunk",
+    "Fire",
     "IdempotencyKey",
     "Item",
     "Job",
     "Model",
+    "Schedule",
+    "Search",
     "Shard",
     "SkipSet",
     "StepCosts",
     "Tenant",
+    "Trial",
     "Webhook",
     "Worker",
 ]

@@ -62,6 +62,12 @@ class SkipSet(Base):
     is_active: Mapped[bool] = mapped_column(server_default=false())
     created_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
     activated_at: Mapped[datetime | None]
+    job_id: Mapped[str | None]  # of the search that found it
+    draft_length: Mapped[int | None]
+    threshold: Mapped[float | None]  # of the adaptive exit, null for a fixed length
+    watched_since: Mapped[datetime | None]  # its acceptance is compared with what it was from here on
+    stale_since: Mapped[datetime | None]
+    stale_evidence: Mapped[Json | None]
 
 
 class StepCosts(Base):

@@ -30,6 +30,12 @@ class Job(Base):
         Index("jobs_cancelling", "id", postgresql_where=text(f"{OPEN.text} AND cancel_requested_at IS NOT NULL")),
         Index("jobs_delete_at", "delete_at", postgresql_where=text("delete_at IS NOT NULL")),
         Index("jobs_retry_of", "retry_of", postgresql_where=text("retry_of IS NOT NULL")),
+        Index("jobs_one_search", "model", unique=True, postgresql_where=text(f"kind = 'search' AND {OPEN.text}")),
+        Index(
+            "jobs_skipping",
+            "finished_at",
+            postgresql_where=text("finished_at IS NOT NULL AND (decoding_stats ->> 'skip_set_id') IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)

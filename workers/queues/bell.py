@@ -13,7 +13,7 @@ from kombu import Producer, Queue
 from kombu.exceptions import ChannelError
 
 from models.database import Database
-from models.ring import ring
+from models.ring import ring, searched_on
 from models.states import Lane
 from workers.queues.names import SHARD_TASK, queue_of
 
@@ -38,14 +38,12 @@ class Bell:
         window: int = WINDOW,
         timeout_s: float = RING_TIMEOUT_S,
         capacity: int = CAPACITY,
-        device_kind: str | None = None,
     ) -> None:
         self._database = database
         self._app = app
         self._window = window
         self._timeout_s = timeout_s
         self._capacity = capacity
-        self._device_kind = device_kind
         self._wake = threading.Condition()
         self._pending: OrderedDict[tuple[str, Lane], None] = OrderedDict()
         self._is_closed = False
@@ -92,7 +90,9 @@ class Bell:
             return self._pending.popitem(last=False)[0] if self._pending else None
 
     def _top_up(self, model: str, lane: Lane) -> None:
-        queue = queue_of(model, lane, self._device_kind)
+        queue = self._queue(model, lane)
+        if queue is None:
+            return
         with self._app.producer_pool.acquire(block=True) as producer:
             # Shards rung long ago may still lie in the queue of busy nodes: a full queue is not rung again.
             if _depth(queue, producer) >= self._window:
@@ -101,6 +101,14 @@ class Bell:
                 refs = ring(session, model, lane, window=self._window, timeout_s=self._timeout_s)
             for ref in refs:
                 self._app.send_task(SHARD_TASK, args=(ref.job_id, ref.number), queue=queue, producer=producer)
+
+    def _queue(self, model: str, lane: Lane) -> Queue | None:
+        """Where the lane's shards go; None when the search that was rung for is over."""
+        if lane is not Lane.SEARCH:
+            return queue_of(model, lane)
+        with self._database.session() as session:
+            kind = searched_on(session, model)
+        return None if kind is None else queue_of(model, lane, kind)
 
 
 def _depth(queue: Queue, producer: Producer) -> int:

@@ -1,41 +1,18 @@
-"""Models, skip sets and who is active; workers and how long they are remembered."""
-
-from functools import partial
+"""Models and skip sets; workers and how long they are remembered."""
 
 import pytest
-from sqlalchemy.exc import IntegrityError
 
-from models.catalog import (
-    NewSkipSet,
-    active_skip_set,
-    add_model,
-    add_skip_set,
-    get_model,
-    list_models,
-    list_skip_sets,
-)
-from models.errors import ModelExists, ModelNotFound, SkipSetNotFound
+from models.catalog import NewSkipSet, add_model, add_skip_set, get_model, list_models, list_skip_sets
+from models.errors import ModelExists, ModelNotFound
 from models.fleet import announce, leave, list_workers
-from models.promote import promote
 from models.sweep import sweep
-from tests.integration.registry.conftest import MODEL, Registry, at_once, model
+from tests.integration.registry.conftest import MODEL, Registry, model
 from tests.integration.registry.test_jobs import beat
 
 
 def add(registry: Registry, device_kind: str = "cpu", batch_class: str = "1", of: str = MODEL) -> str:
     with registry.database.session() as session:
         return add_skip_set(session, NewSkipSet(of, (3, 1), (2,), device_kind, "float32", batch_class)).id
-
-
-def activate(registry: Registry, skip_set_id: str) -> None:
-    with registry.database.session() as session:
-        promote(session, MODEL, skip_set_id)
-
-
-def active(registry: Registry, device_kind: str = "cpu", batch_class: str = "1") -> str | None:
-    with registry.database.session() as session:
-        found = active_skip_set(session, MODEL, device_kind, "float32", batch_class)
-    return found.id if found else None
 
 
 def test_models(registry: Registry) -> None:
@@ -64,48 +41,6 @@ def test_skip_sets_are_kept_sorted_and_listed_newest_first(registry: Registry) -
 
     assert [skip_set.id for skip_set in found] == sorted(ids, reverse=True)
     assert {(skip_set.attention, skip_set.mlp, skip_set.is_active) for skip_set in found} == {((1, 3), (2,), False)}
-
-
-def test_one_is_active_in_its_place(registry: Registry) -> None:
-    old, new, elsewhere = add(registry), add(registry), add(registry, batch_class="5+")
-    assert active(registry) is None
-    for skip_set_id in (old, elsewhere, new):
-        activate(registry, skip_set_id)
-
-    assert (active(registry), active(registry, batch_class="5+")) == (new, elsewhere)
-    activate(registry, old)  # rolling back is promoting the older one
-    assert active(registry) == old
-
-
-def test_the_database_refuses_a_second_active_one(registry: Registry) -> None:
-    activate(registry, add(registry))
-    second = add(registry)
-    with pytest.raises(IntegrityError, match="skip_sets_one_active"):
-        registry.rows("UPDATE skip_sets SET is_active = TRUE WHERE id = :id", id=second)
-
-
-def test_promotions_at_once_leave_one(registry: Registry) -> None:
-    ids = [add(registry) for _ in range(6)]
-
-    answers = at_once(*(partial(activate, registry, skip_set_id) for skip_set_id in ids))
-
-    assert answers == [None] * 6
-    assert registry.rows("SELECT count(*) FROM skip_sets WHERE is_active") == [(1,)]
-
-
-def test_a_new_revision_starts_without(registry: Registry) -> None:
-    activate(registry, add(registry))
-    registry.rows("UPDATE models SET revision = 'r2'")
-
-    assert active(registry) is None
-
-
-def test_a_skip_set_of_another_model_is_not_found(registry: Registry) -> None:
-    with registry.database.session() as session:
-        add_model(session, model("other"))
-    for skip_set_id in (add(registry, of="other"), "skip_nobody"):
-        with pytest.raises(SkipSetNotFound):
-            activate(registry, skip_set_id)
 
 
 def test_workers_come_and_go(registry: Registry) -> None:

@@ -9,8 +9,10 @@ import pytest
 import redis
 from celery import Celery
 
-from models.states import Lane
-from tests.integration.workers.conftest import MODEL, Registry
+from models.opening import NewSearch, open_search
+from models.states import Calibration, JobKind, Lane
+from models.submit import NewJob
+from tests.integration.workers.conftest import MODEL, TENANT, Registry
 from workers.queues import SHARD_TASK, Bell, connect, queue_of
 
 QUEUE = queue_of(MODEL, Lane.BULK).name
@@ -36,9 +38,9 @@ def client(redis_url: str) -> redis.Redis:
     return redis.Redis.from_url(redis_url.replace("redis+socket://", "unix://"), decode_responses=True)
 
 
-def messages(client: redis.Redis) -> list[list[object]]:
+def messages(client: redis.Redis, queue: str = QUEUE) -> list[list[object]]:
     """The arguments of the queue's messages, oldest first."""
-    found = client.lrange(QUEUE, 0, -1)
+    found = client.lrange(queue, 0, -1)
     assert isinstance(found, list)
     headers = [json.loads(one)["headers"] for one in reversed(found)]
     assert {one["task"] for one in headers} <= {SHARD_TASK}
@@ -119,3 +121,18 @@ def test_a_closed_bell_does_not_ring(open_bell: Open) -> None:
     bell.close()
 
     assert not bell.ring(MODEL, Lane.BULK)
+
+
+def test_a_search_goes_to_the_queue_of_its_device_kind(
+    registry: Registry, open_bell: Open, client: redis.Redis
+) -> None:
+    search = NewSearch("cuda", "1", "tpe", 8, None, promotes=True, seed=1, calibration=Calibration.BUILTIN)
+    with registry.database.session() as session:
+        job_id = open_search(session, NewJob(TENANT, JobKind.SEARCH, MODEL, Lane.SEARCH), search).job_id
+    bell = open_bell()
+
+    assert bell.ring(MODEL, Lane.SEARCH)
+    assert bell.ring("no-such-model", Lane.SEARCH)
+    bell.close()
+
+    assert messages(client, f"search.{MODEL}.cuda") == [[job_id, 0]]

@@ -1,0 +1,213 @@
+"""Places: what drafts where, since when and by whose hand.
+
+A place is (model, revision, device kind, dtype, batch class).
+A place is served by a skip set, by plain decoding (a search found nothing better), or, as long as nobody has decided,
+by the starting set. Every change is a row of `activations` and can be undone.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from models.catalog import SkipSetView, skip_set_view
+from models.errors import ModelNotFound, NothingBefore, SkipSetNotFound, WrongPlace
+from models.page import Page, page_of
+from models.states import ActivationKind
+from models.tables import Activation, SkipSet
+
+PLAIN: Final = "plain"  # in the history, where a skip set's id stands otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one skip set is active.
+
+    `dtype` is the model's as registered (it may be `auto`); `batch_class`: rows decoded together, "1", "2-4" or "5+".
+    """
+
+    model: str
+    revision: str | None
+    device_kind: str
+    dtype: str
+    batch_class: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationView:
+    """A change: `was` and `became` are a skip set's id, `plain`, or None for the starting set."""
+
+    number: int
+    model: str
+    revision: str | None
+    device_kind: str
+    dtype: str
+    batch_class: str
+    kind: ActivationKind
+    was: str | None
+    became: str | None
+    undid: int | None
+    job_id: str | None
+    actor_id: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What moves a place: the search `job_id` or the key `actor_id`; a roll back names the activation it undoes."""
+
+    kind: ActivationKind
+    became: str | None
+    actor_id: str | None = None
+    job_id: str | None = None
+    undid: int | None = None
+
+
+# Changes of one model take turns, so that the unique index never has to refuse one and the history has one order.
+LOCK_MODEL: Final = text("SELECT revision, dtype, num_layers FROM models WHERE name = :model FOR NO KEY UPDATE")
+
+AT_PLACE: Final = """model = :model AND revision IS NOT DISTINCT FROM :revision AND device_kind = :device_kind
+  AND dtype = :dtype AND batch_class = :batch_class"""
+
+SERVING: Final = text(f"SELECT became FROM activations WHERE {AT_PLACE} ORDER BY number DESC LIMIT 1")
+
+# The newest that was not undone; an undoing itself is never undone, so rolling back twice goes back two steps.
+UNDOABLE: Final = text(f"""
+SELECT number, was FROM activations AS one WHERE {AT_PLACE} AND kind <> 'rolled_back'
+  AND NOT EXISTS (SELECT FROM activations WHERE undid = one.number)
+ORDER BY number DESC LIMIT 1
+""")
+
+RETIRE: Final = text(f"UPDATE skip_sets SET is_active = FALSE WHERE {AT_PLACE} AND is_active")
+
+SERVE: Final = text("""
+UPDATE skip_sets SET is_active = TRUE, activated_at = statement_timestamp(), watched_since = statement_timestamp(),
+    stale_since = NULL, stale_evidence = NULL
+WHERE id = :id
+""")
+
+WRITE: Final = text("""
+INSERT INTO activations (model, revision, device_kind, dtype, batch_class, kind, was, became, undid, job_id, actor_id)
+VALUES (:model, :revision, :device_kind, :dtype, :batch_class, :kind, :was, :became, :undid, :job_id, :actor_id)
+""")
+
+NEWEST: Final = text("""
+SELECT DISTINCT ON (batch_class) batch_class, became FROM activations
+WHERE model = :model AND revision IS NOT DISTINCT FROM :revision AND device_kind = :device_kind AND dtype = :dtype
+ORDER BY batch_class, number DESC
+""")
+
+
+def active_sets(
+    session: Session, model: str, revision: str | None, device_kind: str, dtype: str
+) -> dict[str, SkipSetView | None]:
+    """What was decided, by batch class: a skip set, or None for plain decoding. Missing: the starting set serves."""
+    place = {"model": model, "revision": revision, "device_kind": device_kind, "dtype": dtype}
+    newest = {row.batch_class: row.became for row in session.execute(NEWEST, place) if row.became is not None}
+    query = select(SkipSet).where(SkipSet.id.in_(newest.values()))
+    found = {
+        one.id: skip_set_view(one) for one in session.scalars(query, execution_options={"populate_existing": True})
+    }
+    return {name: found.get(became) for name, became in newest.items()}
+
+
+def lock_model(session: Session, model: str) -> Any:
+    """The model's (revision, dtype, num_layers), and its places to oneself until the transaction ends.
+
+    Raises ModelNotFound.
+    """
+    row = session.execute(LOCK_MODEL, {"model": model}).one_or_none()
+    if row is None:
+        raise ModelNotFound(model)
+    return row
+
+
+def serving(session: Session, place: Place) -> str | None:
+    """What serves the place: a skip set's id, `plain`, or None for the starting set."""
+    became: str | None = session.execute(SERVING, asdict(place)).scalar()
+    return became
+
+
+def move(session: Session, place: Place, change: Change) -> bool:
+    """Let the place be served by something else, with the model locked; False when that serves it already."""
+    at = asdict(place)
+    was = serving(session, place)
+    if was == change.became:
+        return False
+    session.execute(RETIRE, at)
+    if change.became not in (None, PLAIN):
+        session.execute(SERVE, {"id": change.became})
+    session.execute(WRITE, at | asdict(change) | {"kind": change.kind.value, "was": was})
+    return True
+
+
+def activate(session: Session, model: str, skip_set_id: str, *, actor_id: str | None = None) -> SkipSetView:
+    """Make a skip set the active one of its place.
+
+    Raises:
+        ModelNotFound
+        SkipSetNotFound: the model has no such skip set.
+        WrongPlace: it was found for another revision or dtype, or names layers that the model does not have.
+    """
+    now = lock_model(session, model)
+    found = _find(session, model, skip_set_id)
+    reason = _misfit(found, now)
+    if reason is not None:
+        raise WrongPlace(skip_set_id, reason)
+    move(session, place_of(found), Change(ActivationKind.ACTIVATED, skip_set_id, actor_id))
+    return _find(session, model, skip_set_id)
+
+
+def roll_back(
+    session: Session, model: str, device_kind: str, batch_class: str, *, actor_id: str | None = None
+) -> ActivationView:
+    """Undo the last activation of a place of the model's present revision and dtype; returns what was written.
+
+    Raises ModelNotFound, NothingBefore.
+    """
+    now = lock_model(session, model)
+    place = Place(model, now.revision, device_kind, now.dtype, batch_class)
+    last = session.execute(UNDOABLE, asdict(place)).one_or_none()
+    if last is None:
+        raise NothingBefore(model)
+    move(session, place, Change(ActivationKind.ROLLED_BACK, last.was, actor_id, undid=last.number))
+    return list_activations(session, model, limit=1).data[0]
+
+
+def list_activations(
+    session: Session, model: str, *, after: int | None = None, limit: int = 100
+) -> Page[ActivationView]:
+    """The history of a model's places, newest first, from the one after number `after`."""
+    query = select(Activation).where(Activation.model == model).order_by(Activation.number.desc()).limit(limit + 1)
+    if after is not None:
+        query = query.where(Activation.number < after)
+    names = [field.name for field in fields(ActivationView)]
+    views = [ActivationView(**{name: getattr(row, name) for name in names}) for row in session.scalars(query)]
+    return page_of(views, limit)
+
+
+def place_of(skip_set: SkipSetView) -> Place:
+    """Where a skip set may serve."""
+    return Place(**{field.name: getattr(skip_set, field.name) for field in fields(Place)})
+
+
+def _find(session: Session, model: str, skip_set_id: str) -> SkipSetView:
+    query = select(SkipSet).where(SkipSet.id == skip_set_id, SkipSet.model == model)
+    found = session.scalar(query, execution_options={"populate_existing": True})
+    if found is None:
+        raise SkipSetNotFound(skip_set_id)
+    return skip_set_view(found)
+
+
+def _misfit(found: SkipSetView, now: Any) -> str | None:
+    """Why a skip set cannot serve the model as it is now."""
+    if found.revision != now.revision:
+        return f"it was found for revision {found.revision}, the model is at {now.revision}"
+    if found.dtype != now.dtype:
+        return f"it was found for {found.dtype}, the model is served in {now.dtype}"
+    deepest = max((*found.attention, *found.mlp), default=-1)
+    if deepest >= now.num_layers:
+        return f"it names layer {deepest}, the model has {now.num_layers}"
+    return None
