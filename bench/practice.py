@@ -66,10 +66,10 @@ class Practice:
         trial = self._study.ask(self._space)
         bits = "".join(str(trial.params[name]) for name in self._space)
         proposed = perf_counter()
-        before = self._meter.seconds[Phase.CONFIRMATION]
+        before = self._meter.seconds[Phase.TIMING]
         speed = self.time(SkipSet.from_bits(bits))
         self._study.tell(trial, speed)
-        device_s = self._meter.seconds[Phase.CONFIRMATION] - before
+        device_s = self._meter.seconds[Phase.TIMING] - before
         evaluation = Evaluation(bits, speed, device_s, proposed - began)
         self.evaluations.append(evaluation)
         with self._log.open("a") as log:

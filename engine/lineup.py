@@ -40,14 +40,14 @@ class Lineup:
 
     def __init__(self, make: Callable[[Active | None], Drafters], start: Active | None) -> None:
         self._make = make
-        self._start = start
+        self.start = start
         self._made = {start: make(start)}
         self._chosen: dict[BatchClass, Active | None] = {}
 
     def swap(self, chosen: Mapping[BatchClass, Active]) -> None:
         """Draft with other sets from the next round on; classes that are not named draft with the starting set."""
         self._chosen = dict(chosen)
-        used = [self._start, *self._chosen.values()]
+        used = [self.start, *self._chosen.values()]
         self._made = {one: self._made.get(one) or self._make(one) for one in used}
 
     def at(self, rows: int) -> Drafters:
@@ -55,7 +55,7 @@ class Lineup:
         return self._made[self.active_at(rows)]
 
     def active_at(self, rows: int) -> Active | None:
-        return self._chosen.get(BatchClass.of(rows), self._start)
+        return self._chosen.get(BatchClass.of(rows), self.start)
 
     def shorten(self) -> bool:
         """From now on all draft half as far; False when nothing is drafted any more."""

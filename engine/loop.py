@@ -121,6 +121,11 @@ class Engine:
         return self._limits.drafters
 
     @property
+    def start_set(self) -> Active | None:
+        """What drafts by skipping where nothing else was chosen."""
+        return self._lineup.start
+
+    @property
     def note(self) -> str | None:
         """What an operator should know of how this network is decoded."""
         return self._limits.only_plain

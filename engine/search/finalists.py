@@ -13,6 +13,7 @@ from engine.search.objective import Objective, Plan, best_plan
 from engine.search.reference import Reference
 from engine.search.simulate import Reach
 from engine.search.steps import Steps
+from engine.search.table import Table
 from engine.skipset import SkipSet
 
 _MARGIN = 0.005  # of speed, beside the noise, that a promotion must win by
@@ -21,10 +22,16 @@ _ERRORS = 2.0  # standard errors that count as noise
 
 @dataclass(frozen=True, slots=True)
 class Finalist:
-    """A set, how to draft with it, and how fast that is expected to be on held-out prompts."""
+    """A set, how to draft with it, and how fast that is expected to be on held-out prompts.
+
+    ``depths``: how often a draft is right that so many right ones precede, from 0 on. ``share``: a draft step over a
+    plain one.
+    """
 
     skip_set: SkipSet
     plan: Plan
+    depths: tuple[float, ...] = ()
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +82,15 @@ def rescore(
     for skip_set in sets:
         tables = yield from objective.tables(skip_set, references)
         plan = best_plan(tables, skip_set, objective.load, thresholds)
-        finalists.append(Finalist(skip_set, plan))
+        finalists.append(Finalist(skip_set, plan, _depths(tables), 1 - objective.load.saving(skip_set)))
     return sorted(finalists, key=lambda finalist: -finalist.plan.speed)
+
+
+def _depths(tables: Sequence[Table]) -> tuple[float, ...]:
+    """The share of right drafts at each depth, over all starts that reach it."""
+    most = min(min(table.depth, table.width) for table in tables)
+    right = [sum(int(table.are_right[: table.width - k, k].sum()) for table in tables) for k in range(most)]
+    return tuple(count / sum(table.width - k for table in tables) for k, count in enumerate(right))
 
 
 def confirm(time_contender: TimeContender, contenders: Sequence[Contender], rounds: int) -> Steps[list[Measurement]]:

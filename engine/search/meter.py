@@ -15,7 +15,7 @@ class Phase(StrEnum):
     COSTS = "costs"
     SCORING = "scoring"
     RESCORING = "rescoring"
-    CONFIRMATION = "confirmation"  # timed decoding of the finalists
+    TIMING = "timing"  # timed decoding of the finalists
 
 
 class Meter:
@@ -28,7 +28,7 @@ class Meter:
     @property
     def search_s(self) -> float:
         """Everything but the timed confirmation."""
-        return sum(seconds for phase, seconds in self.seconds.items() if phase is not Phase.CONFIRMATION)
+        return sum(seconds for phase, seconds in self.seconds.items() if phase is not Phase.TIMING)
 
     @contextmanager
     def on(self, phase: Phase) -> Iterator[None]:

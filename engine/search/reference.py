@@ -18,7 +18,7 @@ from engine.sample import pick
 from engine.search.meter import Meter, Phase
 from engine.search.steps import Steps
 
-_CHUNK = 256  # tokens written a pass
+CHUNK = 256  # tokens written a pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +65,22 @@ class Reference:
 class References:
     """Writes references into the slots it is lent and knows which of them still hold what."""
 
-    def __init__(
-        self, network: PreTrainedModel, cache: SlotCache, slots: Sequence[int], eos: frozenset[int], meter: Meter
+    def __init__(  # noqa: PLR0913
+        self,
+        network: PreTrainedModel,
+        cache: SlotCache,
+        slots: Sequence[int],
+        eos: frozenset[int],
+        meter: Meter,
+        *,
+        chunk: int = CHUNK,
     ) -> None:
         if not slots:
             raise BadRequest("a search needs at least one free slot", parameter="slots")
         self._network = network
         self._eos = eos
         self._meter = meter
+        self._chunk = chunk
         self._held: dict[int, Reference | None] = dict.fromkeys(slots)  # least recently used first
         self.cache = cache
 
@@ -169,9 +177,9 @@ class References:
     def _fill(self, slot: int, request: Request, tokens: Sequence[int]) -> Steps[None]:
         self._held[slot] = None
         self.cache.seat(slot, len(request.prompt) + request.max_tokens)
-        for low in range(0, len(tokens), _CHUNK):
+        for low in range(0, len(tokens), self._chunk):
             with self._meter.on(Phase.REFERENCES):
-                run = Pass(self.cache, slot, [Chunk(tokens[low : low + _CHUNK], low)])
+                run = Pass(self.cache, slot, [Chunk(tokens[low : low + self._chunk], low)])
                 if not all(write(self._network, run)):
                     self.cache.clear(slot, 0)
                     raise NonFinite("the network gave NaN or infinite numbers for a calibration prompt")

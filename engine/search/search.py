@@ -22,6 +22,7 @@ from engine.search.pairs import Pair, cancelling
 from engine.search.published import published_for
 from engine.search.reference import Reference, References
 from engine.search.refine import refine
+from engine.search.stage import Stage
 from engine.search.steps import Steps
 from engine.search.trial import Notebook, Source, Trial
 from engine.search.warm import Priced, frontier, leave_one_out, peaks
@@ -108,6 +109,7 @@ class Search:
         self.trials: dict[SkipSet, Trial] = {}
         self.best: Trial | None = None
         self.verdict: Verdict | None = None
+        self.stage = Stage.REFERENCES
         self._steps = self._run()
 
     def step(self) -> bool:
@@ -123,18 +125,22 @@ class Search:
         self._scored = yield from self._references.write(self._calibration.scored)
         with suppress(Spent):
             yield from self._look()
+        self.stage = Stage.CONFIRMING
         return (yield from self._settle())
 
     def _look(self) -> Steps[None]:
+        self.stage = Stage.WARM
         for source, skip_set in self._known_sets():
             yield from self._in_full(skip_set, source)
         units = yield from leave_one_out(self._quickly, self._objective.load, (yield from self._pairs()))
         path = yield from frontier(self._quickly, self._objective.load, units, 1 / self._few_positions)
+        self.stage = Stage.CLIMBING
         for start in peaks(path)[: self._settings.climbs]:
             yield from self._climb((yield from self._in_full(start.skip_set, Source.GREEDY)), units)
-        before = self._best
+        before, self.stage = self._best, Stage.PROPOSING
         yield from self._propose(units)
         if self._best is not before:
+            self.stage = Stage.CLIMBING
             yield from self._climb(self._best, units)
 
     def _known_sets(self) -> list[tuple[Source, SkipSet]]:
