@@ -59,4 +59,5 @@ class Lineup:
 
     def shorten(self) -> bool:
         """From now on all draft half as far; False when nothing is drafted any more."""
-        return any([drafters.shorten() for drafters in self._made.values()])
+        went_on = [drafters.shorten() for drafters in self._made.values()]  # all of them, whatever the first says
+        return any(went_on)

@@ -75,6 +75,10 @@ class StockEngine(Engine):
         self._parameters = frozenset(inspect.signature(network.forward).parameters)
         self._state: dict[str, Any] = {}
 
+    @property
+    def start_set(self) -> None:
+        """Nothing drafts here."""
+
     def step(self) -> list[Event]:
         """One round: admit, read what the row has not read yet, take the next token, retire."""
         self.num_steps += 1

@@ -27,6 +27,7 @@ from workers.errors import ConfigurationError
 from workers.exits import Exit
 from workers.logs import configure
 from workers.rows import RowNeed, rows_that_fit
+from workers.search.host import SearchHost
 from workers.wire import Hello, Server
 
 log = structlog.get_logger(__name__)
@@ -53,7 +54,8 @@ def main(arguments: list[str]) -> Exit:
     except (EngineError, ConfigurationError) as error:
         sys.stderr.write(f"skim engine: {error}\n")
         return Exit.CONFIG
-    server = Server(engine, _hello(loaded, engine, options, is_measured=known is None), options.socket)
+    searches = SearchHost(engine, loaded.network, loaded.eos)
+    server = Server(engine, _hello(loaded, engine, options, is_measured=known is None), options.socket, searches)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     if engine.note:
@@ -98,6 +100,8 @@ def _rows(loaded: Loaded, options: argparse.Namespace) -> int:
     logits = Options().width * network.config.get_text_config().vocab_size
     need = RowNeed(shape.elements_per_slot * network.dtype.itemsize, logits * (network.dtype.itemsize + _SCORE_BYTES))
     rows = rows_that_fit(options.rows, free, need)
+    if rows > 1:  # room for a search, which holds its references in slots of its own
+        rows = rows_that_fit(rows, free - need.slot, need)
     if rows < options.rows:
         log.warning("fewer rows fit the memory than were asked for", rows=rows, asked=options.rows, free_bytes=free)
     return rows

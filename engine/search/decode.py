@@ -149,7 +149,7 @@ class Stopwatch:
             picks = pick(logits, samplings, run.positions, prefixes)
             for index, (text, draft) in enumerate(zip(texts, drafts, strict=True)):
                 if active[index]:
-                    draft += picks.tokens[index][:1]
+                    draft.append(picks.tokens[index][0])
                     floor = text.reach.threshold
                     is_sure = floor <= 0 or float(logits[index, 0].softmax(-1)[draft[-1]]) >= floor
                     active[index] = is_sure and len(draft) < text.most

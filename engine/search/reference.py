@@ -65,7 +65,7 @@ class Reference:
 class References:
     """Writes references into the slots it is lent and knows which of them still hold what."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         network: PreTrainedModel,
         cache: SlotCache,

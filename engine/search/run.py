@@ -3,7 +3,7 @@
 Rows keep every slot of theirs, so no admission waits for a search and no pass of a search touches what a row wrote.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 
@@ -13,7 +13,6 @@ from engine.cache import CacheShape, SlotCache
 from engine.errors import BadRequest
 from engine.lineup import BatchClass
 from engine.memory import free_memory
-from engine.request import Request
 from engine.search.costs import Load, measure
 from engine.search.decode import Stopwatch
 from engine.search.finalists import Verdict
@@ -34,6 +33,9 @@ _TIMED = 4  # held-out prompts that finalists are timed on
 _BATCHES = {BatchClass.ONE: 1, BatchClass.FEW: 3, BatchClass.MANY: 8}  # rows that stand for a class
 
 
+_SETTINGS = Settings()
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What is searched for.
@@ -42,10 +44,10 @@ class Wish:
     """
 
     calibration: Calibration
-    batch_class: BatchClass = BatchClass.ONE
-    budget: Budget = Budget()
+    batch_class: BatchClass
+    budget: Budget
     incumbent: SkipSet | None = None
-    settings: Settings = Settings()
+    settings: Settings = _SETTINGS
     spent: tuple[tuple[Phase, float], ...] = ()
 
 
@@ -54,7 +56,7 @@ class Run:
     tokens it prefills in a unit.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         network: PreTrainedModel,
         wish: Wish,
@@ -165,6 +167,6 @@ def token_chunk(seconds: float, most: int, unit_s: float) -> int:
     return max(16, min(256, int(most * unit_s / seconds)))
 
 
-def spent_of(seconds: dict[str, float]) -> tuple[tuple[Phase, float], ...]:
+def spent_of(seconds: Mapping[str, float]) -> tuple[tuple[Phase, float], ...]:
     """Device seconds by phase, from names; what is no phase is left out."""
     return tuple((Phase(name), value) for name, value in seconds.items() if name in {phase.value for phase in Phase})

@@ -79,6 +79,11 @@ class StudyNotebook:
     def can_propose(self) -> bool:
         return self._kind is not Sampler.GREEDY
 
+    def trials(self) -> list[Trial]:
+        """All that have been scored, by whomever."""
+        self._refresh()
+        return [trial for by_prompts in self._known.values() for trial in by_prompts.values()]
+
     def find(self, skip_set: SkipSet, prompts: int) -> Trial | None:
         if prompts not in self._known.get(skip_set, {}):
             self._refresh()

@@ -10,19 +10,32 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import structlog
 
-from engine.request import Admitted, Event, Progress, Request
+from engine.request import Admitted, Event, Failed, Progress, Request
 from workers.errors import EngineLost, FrameError
 from workers.wire.frames import Buffer, Frame, pack
-from workers.wire.messages import Hello, Pulse, cancel_frame, parse_event, submit_frame
+from workers.wire.messages import (
+    Hello,
+    Pulse,
+    answer_frame,
+    cancel_frame,
+    parse_event,
+    search_frame,
+    skip_sets_frame,
+    stop_search_frame,
+    submit_frame,
+)
+from workers.wire.searches import SearchEntry, SearchEvent, SearchNews, SearchOrder
 
 log = structlog.get_logger(__name__)
 
 CHUNK = 1 << 16
 
 Deliver = Callable[[Event | EngineLost], None]
+DeliverSearch = Callable[[SearchEvent | Failed | EngineLost], None]
 
 
 class Link:
@@ -36,7 +49,7 @@ class Link:
         self._connection: socket.socket | None = None  # as soon as there is one
         self._socket: socket.socket | None = None  # once the engine has said hello
         self._hello: Hello | None = None
-        self._routes: dict[str, Deliver] = {}
+        self._routes: dict[str, Callable[[Any], None]] = {}  # each hears of its own kind alone
         self._pulse = Pulse(steps=0, rows=0, waiting=0)
         self._progress_at = time.monotonic()
         self._closed = threading.Event()
@@ -64,12 +77,38 @@ class Link:
         Raises:
             EngineLost: no engine is connected. Once this has returned, the loss is delivered instead.
         """
+        self._send(self._route(request.id, deliver), submit_frame(request))
+
+    def search(self, order: SearchOrder, deliver: DeliverSearch) -> None:
+        """Start a search, likewise; `SearchEnd` or `Failed` is the last that is heard of it."""
+        self._send(self._route(order.id, deliver), search_frame(order))
+
+    def stop_search(self, search_id: str) -> None:
+        """End a search, of which nothing is heard any more. Unknown ids are ignored."""
+        with self._changed:
+            connection = self._socket if self._routes.pop(search_id, None) is not None else None
+        if connection is not None:
+            self._send(connection, stop_search_frame(search_id))
+
+    def answer(self, search_id: str, entry: dict[str, Any]) -> None:
+        """Tell a search what its notebook says."""
+        with self._changed:
+            connection = self._socket if search_id in self._routes else None
+        if connection is not None:
+            self._send(connection, answer_frame(search_id, entry))
+
+    def swap(self, classes: dict[str, Any]) -> None:
+        """Tell the engine what to draft with from now on: {batch class: {id, bits, share}, or None for plain}."""
+        connection = self._socket
+        if connection is not None:
+            self._send(connection, skip_sets_frame(classes))
+
+    def _route(self, name: str, deliver: Callable[[Any], None]) -> socket.socket:
         with self._changed:
             if self._socket is None:
                 raise EngineLost("the engine is not connected")
-            self._routes[request.id] = deliver
-            connection = self._socket
-        self._send(connection, submit_frame(request))
+            self._routes[name] = deliver
+            return self._socket
 
     def cancel(self, request_id: str) -> None:
         """Ask the engine to end a request; it answers with `Finished`. Unknown ids are ignored."""
@@ -128,7 +167,7 @@ class Link:
             for frame in buffer.feed(chunk):
                 self._take(connection, parse_event(frame))
 
-    def _take(self, connection: socket.socket, message: Hello | Pulse | Event) -> None:
+    def _take(self, connection: socket.socket, message: Hello | Pulse | Event | SearchEvent) -> None:
         match message:
             case Hello():
                 with self._changed:
@@ -143,9 +182,9 @@ class Link:
                 self._progress_at = time.monotonic()
                 self._deliver(event)
 
-    def _deliver(self, event: Event) -> None:
+    def _deliver(self, event: Event | SearchEvent) -> None:
         with self._changed:
-            is_last = not isinstance(event, Admitted | Progress)
+            is_last = not isinstance(event, Admitted | Progress | SearchNews | SearchEntry)
             route = self._routes.pop(event.id, None) if is_last else self._routes.get(event.id)
         if route is not None:
             route(event)

@@ -1,7 +1,7 @@
 """What the frames say: the engine's requests and events as JSON objects, and back.
 
-node to engine   submit, cancel
-engine to node   hello (first), admitted, progress, finished, failed, pulse (about once a second)
+node to engine   submit, cancel; search, stop_search, answer, skip_sets
+engine to node   hello (first), admitted, progress, finished, failed, pulse (about once a second); those of searches
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,7 @@ from engine.request import (
 )
 from workers.errors import FrameError
 from workers.wire.frames import Frame
+from workers.wire.searches import SearchEvent, SearchOrder, order_frame, parse_order, parse_search_event
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """Progress: rounds so far, requests with a row, requests without one yet."""
+    """Progress: rounds and units of searches so far, requests with a row, requests without one yet."""
 
     steps: int
     rows: int
@@ -123,6 +124,37 @@ def _sampling(fields: dict[str, Any]) -> Sampling:
     return Sampling(**{**fields, "logit_bias": bias})
 
 
+def search_frame(order: SearchOrder) -> Frame:
+    requests = {name: [submit_frame(one) for one in getattr(order, name)] for name in ("scored", "held_out")}
+    return order_frame(order, requests)
+
+
+def parse_search(frame: Frame) -> SearchOrder:
+    """The order of a search frame.
+
+    Raises:
+        BadRequest: a value the engine does not take.
+        FrameError: a field is missing or of the wrong type.
+    """
+    try:
+        return parse_order(frame, {name: tuple(map(parse_submit, frame[name])) for name in ("scored", "held_out")})
+    except (KeyError, TypeError) as error:
+        raise FrameError(f"a search frame is malformed: {error!r}") from error
+
+
+def stop_search_frame(search_id: str) -> Frame:
+    return {"type": "stop_search", "id": search_id}
+
+
+def answer_frame(search_id: str, entry: dict[str, Any]) -> Frame:
+    return {"type": "answer", "id": search_id, "entry": entry}
+
+
+def skip_sets_frame(classes: dict[str, Any]) -> Frame:
+    """`classes`: {batch class: {id, bits, share}}, None where nothing beats plain decoding."""
+    return {"type": "skip_sets", "classes": classes}
+
+
 def event_frame(event: Event) -> Frame:
     match event:
         case Admitted():
@@ -149,7 +181,7 @@ def event_frame(event: Event) -> Frame:
             return {"type": "failed", "id": event.id, "error": {"code": event.code, "message": event.message}}
 
 
-def parse_event(frame: Frame) -> Hello | Pulse | Event:
+def parse_event(frame: Frame) -> Hello | Pulse | Event | SearchEvent:
     """What the engine said.
 
     Raises:
@@ -157,24 +189,31 @@ def parse_event(frame: Frame) -> Hello | Pulse | Event:
     """
     fields = {name: value for name, value in frame.items() if name != "type"}
     try:
-        match frame["type"]:
-            case "hello":
-                return Hello(**{**fields, "eos": tuple(fields["eos"]), "drafters": tuple(fields["drafters"])})
-            case "pulse":
-                return Pulse(**fields)
-            case "admitted":
-                return Admitted(fields["id"])
-            case "progress":
-                logprobs = _logprobs(fields["logprobs"])
-                return Progress(fields["id"], fields["start"], tuple(fields["tokens"]), logprobs)
-            case "finished":
-                return _finished(fields)
-            case "failed":
-                return Failed(fields["id"], fields["error"]["code"], fields["error"]["message"])
-            case kind:
-                raise FrameError(f"an unknown frame: {kind!r}")
+        kind = frame["type"]
+        event = _said(kind, fields) or parse_search_event(kind, fields)
     except (KeyError, TypeError, ValueError) as error:
         raise FrameError(f"a frame is malformed: {error!r}") from error
+    if event is None:
+        raise FrameError(f"an unknown frame: {kind!r}")
+    return event
+
+
+def _said(kind: str, fields: dict[str, Any]) -> Hello | Pulse | Event | None:  # noqa: PLR0911  one a kind
+    match kind:
+        case "hello":
+            return Hello(**{**fields, "eos": tuple(fields["eos"]), "drafters": tuple(fields["drafters"])})
+        case "pulse":
+            return Pulse(**fields)
+        case "admitted":
+            return Admitted(fields["id"])
+        case "progress":
+            logprobs = _logprobs(fields["logprobs"])
+            return Progress(fields["id"], fields["start"], tuple(fields["tokens"]), logprobs)
+        case "finished":
+            return _finished(fields)
+        case "failed":
+            return Failed(fields["id"], fields["error"]["code"], fields["error"]["message"])
+    return None
 
 
 def _finished(fields: dict[str, Any]) -> Finished:

@@ -1,7 +1,8 @@
 """The engine's end of the socket: takes requests between rounds, steps the decoder, sends what came of it.
 
-One thread does it all: a second busy thread would take the interpreter lock from every tensor operation. While nothing
-is in flight it sleeps in `select`. What it decodes with is a `Decoder`; it knows no torch.
+One thread does it all: a second busy thread would take the interpreter lock from every tensor operation. After a round
+comes at most one unit of a search, if the `Desk` says that one is due. While nothing is in flight it sleeps in
+`select`. What it decodes with is a `Decoder`; it knows no torch.
 """
 
 import selectors
@@ -17,8 +18,10 @@ from engine.errors import BadRequest
 from engine.request import Admitted, Event, Failed, Progress, Request
 from workers.errors import FrameError
 from workers.wire.connection import Connection
+from workers.wire.desk import Desk, Searches
 from workers.wire.frames import Frame
 from workers.wire.messages import Hello, Pulse, event_frame, hello_frame, parse_submit, pulse_frame
+from workers.wire.searches import SearchEntry, SearchEvent, SearchNews, search_event_frame
 
 log = structlog.get_logger(__name__)
 
@@ -46,8 +49,10 @@ class Decoder(Protocol):
 class Server:
     """Serves `decoder` on the unix socket `path` (in a folder that only its owner may enter)."""
 
-    def __init__(self, decoder: Decoder, hello: Hello, path: Path) -> None:
+    def __init__(self, decoder: Decoder, hello: Hello, path: Path, searches: Searches | None = None) -> None:
         self._decoder = decoder
+        self._desk = Desk(searches)
+        self._interactive: set[str] = set()
         self._hello = hello
         self._owners: dict[str, tuple[Connection, str]] = {}  # engine's request id: who asked, under which id
         self._admitted: set[str] = set()
@@ -67,13 +72,27 @@ class Server:
         """Serve until stopped. Whatever the decoder raises ends it: the process is to be started anew."""
         try:
             while not (self._is_stopping and not self._connections):
-                self._exchange(0 if not self._decoder.is_idle else PULSE_S / 4)
+                is_idle = self._decoder.is_idle
+                self._exchange(PULSE_S / 4 if is_idle and not self._desk.is_due(is_idle=True) else 0)
                 if not self._decoder.is_idle:
-                    self._report(self._decoder.admit())  # told before the first pass: it may be the last one
-                    self._report(self._decoder.step())
+                    self._decode()
+                self._search()
                 self._beat()
         finally:
             self._close()
+
+    def _decode(self) -> None:
+        """A round."""
+        is_interactive, began = bool(self._interactive), time.perf_counter()
+        self._report(self._decoder.admit())  # told before the first pass: it may be the last one
+        self._report(self._decoder.step())
+        self._desk.note_round(time.perf_counter() - began, is_interactive=is_interactive)
+
+    def _search(self) -> None:
+        """A unit of a search, if one is due."""
+        is_idle = self._decoder.is_idle
+        if self._desk.is_due(is_idle=is_idle):
+            self._report(self._desk.step(is_idle=is_idle))
 
     def _close(self) -> None:
         for connection in self._connections.values():
@@ -120,6 +139,12 @@ class Server:
                 self._report(self._decoder.cancel(key))
             case "cancel":
                 pass  # it ended while the cancellation was on its way
+            case kind if kind in Desk.KINDS:
+                if kind == "search":
+                    self._owners[key] = connection, str(frame.get("id"))
+                self._report(self._desk.obey(key, frame))
+                if kind == "stop_search":
+                    self._forget(key)
             case kind:
                 raise FrameError(f"an unknown frame: {kind!r}")
 
@@ -127,23 +152,31 @@ class Server:
         try:
             self._owners[key] = connection, str(frame.get("id"))
             self._decoder.submit(parse_submit({**frame, "id": key}))
+            if frame.get("lane") == "interactive":
+                self._interactive.add(key)
         except BadRequest as error:
             self._report([Failed(key, error.code, str(error))])
 
-    def _report(self, events: Sequence[Event]) -> None:
+    def _forget(self, key: str) -> None:
+        self._admitted.discard(key)
+        self._interactive.discard(key)
+        self._desk.open.discard(key)
+        self._owners.pop(key, None)
+
+    def _report(self, events: Sequence[Event | SearchEvent]) -> None:
         for event in events:
             if isinstance(event, Admitted):
                 self._admitted.add(event.id)
             owner = self._owners.get(event.id)
-            if not isinstance(event, Admitted | Progress):
-                self._admitted.discard(event.id)
-                self._owners.pop(event.id, None)
+            if not isinstance(event, Admitted | Progress | SearchNews | SearchEntry):
+                self._forget(event.id)
             if owner is not None and not owner[0].is_over:
                 self._tell(*owner, event)
 
-    def _tell(self, connection: Connection, request_id: str, event: Event) -> None:
+    def _tell(self, connection: Connection, request_id: str, event: Event | SearchEvent) -> None:
         try:
-            connection.send({**event_frame(event), "id": request_id})
+            frame = event_frame(event) if isinstance(event, Event) else search_event_frame(event)
+            connection.send({**frame, "id": request_id})
         except FrameError as error:  # too long an answer is the fault of one request, not of the engine
             connection.send(event_frame(Failed(request_id, "answer_too_large", str(error))))
 
@@ -152,7 +185,8 @@ class Server:
             return
         self._pulse_at = time.monotonic()
         rows = len(self._admitted)
-        pulse = Pulse(steps=self._decoder.num_steps, rows=rows, waiting=len(self._owners) - rows)
+        steps = self._decoder.num_steps + self._desk.num_units
+        pulse = Pulse(steps=steps, rows=rows, waiting=len(self._owners) - len(self._desk.open) - rows)
         for connection in self._connections.values():
             connection.send(pulse_frame(pulse))
 
@@ -160,7 +194,9 @@ class Server:
         del self._connections[connection.number]
         connection.close()
         for key in [key for key, (owner, _) in self._owners.items() if owner is connection]:
+            self._desk.stop(key)
             self._report(self._decoder.cancel(key))
+            self._forget(key)
 
 
 def _listen(path: Path) -> socket.socket:
