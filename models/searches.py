@@ -27,8 +27,9 @@ class SearchView:
     """What a worker needs to do a search.
 
     `revision` and `dtype` are the model's when the search was submitted. `max_seconds` are the device's, None for no
-    limit. `prompts` are {prompt} or {messages}; `max_tokens` of each reference continuation. `study` names the trials
-    to go on from. `incumbent` is the active set of the place now, None where there is none.
+    limit; earlier holders spent `device_seconds` of them, by kind of work. `prompts` are {prompt} or {messages};
+    `max_tokens` of each reference continuation. `study` names the trials to go on from. `incumbent` is the active set
+    of the place now, None where there is none.
     """
 
     job_id: str
@@ -44,6 +45,7 @@ class SearchView:
     promotes: bool
     seed: int
     study: str
+    device_seconds: Json
     max_tokens: int
     prompts: tuple[Json, ...]
     incumbent: SkipSetView | None
@@ -81,7 +83,7 @@ class NewTrial:
 
 FIND: Final = text("""
 SELECT searches.job_id, searches.model, searches.revision, device_kind, searches.dtype, batch_class, num_layers,
-       sampler, max_trials, max_seconds, promotes, seed, study, input
+       sampler, max_trials, max_seconds, promotes, seed, study, device_seconds, input
 FROM searches JOIN models ON models.name = searches.model
 JOIN items ON items.job_id = searches.job_id AND items.index = 0
 WHERE searches.job_id = :job_id

@@ -12,6 +12,8 @@ from models.claim import Claim
 from models.database import Database
 from models.finish import finish, release
 from models.record import ItemResult, admit, record
+from models.searches import NewTrial, SearchProgress, note_search, note_trials
+from models.settle import SearchVerdict, settle_search
 from models.shard import ShardRef
 
 log = structlog.get_logger(__name__)
@@ -41,6 +43,34 @@ class Ledger:
 
         if admitted or results:
             self._persist(write)
+
+    def note_search(self, progress: SearchProgress | None, trials: Sequence[NewTrial]) -> None:
+        """Write how far a search is, and what it scored. Safe to repeat.
+
+        Raises:
+            ModelChanged: the search began with other weights.
+        """
+
+        def write(session: Session) -> None:
+            if trials:
+                note_trials(session, self._ref, self._epoch, trials)
+            if progress is not None:
+                note_search(session, self._ref, self._epoch, progress)
+
+        self._persist(write)
+
+    def settle(self, verdict: SearchVerdict, result: ItemResult) -> None:
+        """Act on a search's verdict and end its item, both or neither.
+
+        Raises:
+            ModelChanged: what was found is of no use any more.
+        """
+
+        def write(session: Session) -> None:
+            settle_search(session, self._ref, self._epoch, verdict)
+            record(session, self._ref, self._epoch, [result])
+
+        self._persist(write)
 
     def finish(self) -> bool:
         """End the shard, and its job if this was the last; True when the job ended."""

@@ -38,6 +38,7 @@ class Node:
         if settings.node is None:
             raise ConfigurationError("a node is started by `python -m workers.device`, not by hand")
         self.settings = settings
+        self.place = settings.node
         self.model = settings.node.model
         self.worker_id = settings.node.worker_id
         self.database = connect(

@@ -14,11 +14,19 @@ REDIS_URL = "redis://127.0.0.1:6379/0"
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
-    """Where a node belongs. Its supervisor says so in `SKIM_NODE`; nobody sets that by hand."""
+    """Where a node belongs. Its supervisor says so in `SKIM_NODE`; nobody sets that by hand.
+
+    `revision` and `dtype` are the model's, as registered when the worker started; `weights` is a word that tells its
+    weights from others.
+    """
 
     socket: Path
     model: str
     worker_id: str
+    revision: str | None = None
+    dtype: str = "auto"
+    device_kind: str = "cpu"
+    weights: str = ""
 
     @property
     def text(self) -> str:

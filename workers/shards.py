@@ -1,10 +1,12 @@
 """The task of the device's nodes: claim a shard, carry it through the engine, finish it or give it back."""
 
 import structlog
+from celery import Task
 from structlog.contextvars import bound_contextvars
 
 from models.claim import Claim, claim
 from models.errors import LeaseLost
+from models.states import Lane
 from workers.app import app, settings
 from workers.carrier import Carrier, Outcome
 from workers.errors import ShardFailed
@@ -12,6 +14,7 @@ from workers.item import workshop
 from workers.ledger import Ledger
 from workers.node import Node, attach
 from workers.queues import SHARD_TASK
+from workers.search.shard import carry_search, is_elsewhere
 from workers.stream import Teller
 from workers.wire import Hello
 from workers.wishes import Wishes
@@ -21,12 +24,14 @@ log = structlog.get_logger(__name__)
 attach(app, settings)
 
 
-@app.task(name=SHARD_TASK)  # type: ignore[untyped-decorator]  # Celery has no types
-def generate_shard(job_id: str, number: int) -> None:
+@app.task(bind=True, name=SHARD_TASK)  # type: ignore[untyped-decorator]  # Celery has no types
+def generate_shard(self: Task, job_id: str, number: int) -> None:
     """Answer a doorbell. Late, doubled and stale ones find nothing to claim."""
+    queue = str((self.request.delivery_info or {}).get("routing_key"))
     with bound_contextvars(job=job_id, shard=number):
         try:
-            _answer(app.node, job_id, number)
+            if not (queue.startswith("search.") and is_elsewhere(app.node, job_id)):
+                _answer(app.node, job_id, number)
         except Exception as error:
             # Celery logs what a task raises, and an error's message may quote an item: only its kind goes on.
             raise ShardFailed(type(error).__name__, job_id, number) from None
@@ -52,17 +57,26 @@ def _carry(node: Node, hello: Hello, claimed: Claim) -> None:
         log.error("a doorbell of another model", model=claimed.model)
         ledger.release(is_lost=False)
         return
+    try:
+        outcome = (
+            _items(node, hello, claimed, ledger)
+            if claimed.lane is not Lane.SEARCH
+            else (carry_search(node, hello, claimed, ledger))
+        )
+        _settle(ledger, outcome)
+        log.info("shard carried", items=len(claimed.items), outcome=outcome.value)
+    except LeaseLost:
+        log.warning("lease lost; nothing written")
+
+
+def _items(node: Node, hello: Hello, claimed: Claim, ledger: Ledger) -> Outcome:
     text = node.text(hello.folder)
     wishes = Wishes.of(claimed, hello.vocab_size)
     teller = Teller(claimed.job_id, wishes.stops, text, node.sink) if wishes.streams else None
     carrier = Carrier(claimed, wishes, node.link, ledger, text, lambda: node.stop_at, teller)
     node.heart.hold(claimed, carrier.hear)
     try:
-        outcome = carrier.run(workshop(claimed, text, hello.context_length))
-        _settle(ledger, outcome)
-        log.info("shard carried", items=len(claimed.items), outcome=outcome.value)
-    except LeaseLost:
-        log.warning("lease lost; nothing written")
+        return carrier.run(workshop(claimed, text, hello.context_length))
     finally:
         node.heart.drop(claimed)
 

@@ -19,6 +19,7 @@ class Tally:
     prefill_s: float = 0.0
     decode_s: float = 0.0
     _by_drafter: dict[Drafter, int] = field(default_factory=dict)
+    _by_skip_set: dict[str, int] = field(default_factory=dict)
     _prompts: set[int] = field(default_factory=set)
 
     def add(self, number: int, cost: Statistics) -> None:
@@ -34,11 +35,18 @@ class Tally:
         self.prefill_s += cost.prefill_s
         self.decode_s += cost.decode_s
         self._by_drafter[cost.drafter] = self._by_drafter.get(cost.drafter, 0) + cost.drafted
+        if cost.skip_set_id is not None:
+            self._by_skip_set[cost.skip_set_id] = self._by_skip_set.get(cost.skip_set_id, 0) + cost.drafted
 
     @property
     def drafter(self) -> Drafter:
         """The one that proposed most."""
         return max(self._by_drafter, key=self._by_drafter.__getitem__, default=Drafter.PLAIN)
+
+    @property
+    def skip_set_id(self) -> str | None:
+        """The skip set that drafted most; None for the starting set, or none."""
+        return max(self._by_skip_set, key=self._by_skip_set.__getitem__, default=None)
 
     @property
     def usage(self) -> dict[str, int]:
@@ -55,7 +63,7 @@ class Tally:
             "tokens_per_verify": _rate(self.completion_tokens, self.verifies),
             "acceptance_rate": _rate(self.accepted, self.drafted),
             "tokens_per_second": _rate(self.completion_tokens, self.decode_s),
-            "skip_set_id": None,
+            "skip_set_id": self.skip_set_id,
             "queue_s": round(self.queue_s, 6),
             "prefill_s": round(self.prefill_s, 6),
             "decode_s": round(self.decode_s, 6),

@@ -7,6 +7,7 @@ from pathlib import Path
 from models.catalog import ModelView
 from models.states import Lane
 from workers.device.hardware import Device, count_cores
+from workers.device.identity import weights_of
 from workers.device.tether import tied
 from workers.queues import queue_of
 from workers.settings import NodeSettings, WorkerSettings
@@ -65,15 +66,33 @@ class Plan:
     def node_command(self, lane: Lane) -> list[str]:
         threads = self.settings.interactive_threads if lane is Lane.INTERACTIVE else self.settings.bulk_threads
         options = ["--pool", "threads", "--concurrency", str(threads), "--include", "workers.shards"]
-        options += ["--queues", queue_of(self.model.name, lane).name]
+        options += ["--queues", ",".join(self._queues(lane))]
         options += ["--hostname", f"{lane.value}.{self.name}@%h", "--without-gossip", "--without-mingle"]
         options += ["--loglevel", self.settings.log_level]
         return tied("celery", ["--app", "workers.app", "--quiet", "worker", *options])
 
+    @property
+    def _place(self) -> NodeSettings:
+        model = self.model
+        return NodeSettings(
+            self.socket,
+            model.name,
+            self.worker_id,
+            model.revision,
+            model.dtype,
+            self.device.kind,
+            weights_of(model.source, model.revision),
+        )
+
+    def _queues(self, lane: Lane) -> list[str]:
+        """Searches come to the node of bulk work: they hold one of its threads, and no interactive one."""
+        lanes = [lane, Lane.SEARCH] if lane is Lane.BULK else [lane]
+        return [queue_of(self.model.name, one, self.device.kind).name for one in lanes]
+
     def node_environment(self) -> dict[str, str]:
         return {
             **os.environ,
-            "SKIM_NODE": NodeSettings(self.socket, self.model.name, self.worker_id).text,
+            "SKIM_NODE": self._place.text,
             "OMP_NUM_THREADS": "1",
             "TOKENIZERS_PARALLELISM": "false",
             # Said before logging is set up, and meant for those who accept pickle.

@@ -1,4 +1,7 @@
-"""Tells the registry, every few seconds, that this worker lives and what it serves; and once, what passes cost."""
+"""Tells the registry, every other second, that this worker lives and what it serves; and once, what passes cost.
+
+In return it learns which skip sets are to draft here.
+"""
 
 import os
 import socket
@@ -12,13 +15,15 @@ from sqlalchemy.orm import Session
 
 from models.database import Database
 from models.fleet import WorkerBeat, announce, leave
+from models.places import active_sets
 from workers.device.book import CostBook
 from workers.device.plan import Plan
+from workers.device.sets import Sets, sets_of
 from workers.wire import Hello
 
 log = structlog.get_logger(__name__)
 
-BEAT_S = 3.0
+BEAT_S = 2.0
 LEAVE_S = 2.0
 
 
@@ -38,6 +43,7 @@ class Presence:
         self._plan = plan
         self._book = book
         self._kept: Hello | None = None  # whose costs are in the book
+        self.sets: Sets = {}  # what drafts here by skipping, as last seen
         self._status = Status.LOADING
         self._hello: Hello | None = None
         self._changed = threading.Event()
@@ -61,8 +67,14 @@ class Presence:
             self._changed.clear()
             self._write(lambda session: announce(session, self._beat()))
             self._keep_costs(self._hello)
+            self._write(self._look)
             self._changed.wait(BEAT_S)
         self._write(lambda session: leave(session, self._plan.worker_id))
+
+    def _look(self, session: Session) -> None:
+        model = self._plan.model
+        found = active_sets(session, model.name, model.revision, self._plan.device.kind, model.dtype)
+        self.sets = sets_of(found, model.num_layers)
 
     def _keep_costs(self, hello: Hello | None) -> None:
         costs = hello.costs if hello is not None and hello is not self._kept else None
@@ -74,7 +86,7 @@ class Presence:
             with self._database.session() as session:
                 write(session)
         except SQLAlchemyError as error:
-            log.warning("could not announce", reason=type(error).__name__)
+            log.warning("registry unreachable", reason=type(error).__name__)
             return False
         return True
 

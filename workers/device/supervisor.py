@@ -8,8 +8,9 @@ from models.states import Lane
 from workers.device.child import Child
 from workers.device.plan import Plan
 from workers.device.presence import Presence, Status
+from workers.device.sets import Sets
 from workers.exits import Exit
-from workers.wire import Link
+from workers.wire import Hello, Link
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +30,7 @@ class Supervisor:
             for lane in (Lane.INTERACTIVE, Lane.BULK)
         ]
         self._link = Link(plan.socket)
+        self._told: tuple[Hello | None, Sets] = (None, {})  # which engine drafts with what
         self._num_stops = 0
 
     def stop(self) -> None:
@@ -58,10 +60,18 @@ class Supervisor:
             return
         if hello is not None:
             self._engine.trust()
+            self._swap(hello)
         # Nodes start after the first engine is ready and stay when it is lost.
         for node in self._nodes:
             if hello is not None or node.was_started:
                 node.keep()
+
+    def _swap(self, hello: Hello) -> None:
+        """Tell the engine which skip sets to draft with, when that has changed or the engine is a new one."""
+        to_tell = hello, self._presence.sets
+        if to_tell[0] is not self._told[0] or to_tell[1] != self._told[1]:
+            self._link.swap(to_tell[1])
+            self._told = to_tell
 
     def _shut_down(self) -> None:
         self._presence.update(Status.STOPPING, self._link.hello)
