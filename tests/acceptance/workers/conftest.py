@@ -30,7 +30,9 @@ def echo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def open_service(database_url: str, redis_url: str, folder: Path, source: Path) -> Iterator[Service]:
+def open_service(
+    database_url: str, redis_url: str, folder: Path, source: Path, num_layers: int = 1
+) -> Iterator[Service]:
     """A service with a model and a tenant, nothing started yet. Its logs are shown when a test fails."""
     redis.Redis.from_url(redis_url.replace("redis+socket://", "unix://")).flushall()
     env = {**os.environ, **TIMES, "SKIM_DATABASE_URL": database_url, "SKIM_REDIS_URL": redis_url}
@@ -43,7 +45,7 @@ def open_service(database_url: str, redis_url: str, folder: Path, source: Path) 
         dtype="float64",  # of the random Llama: its text must not depend on who shares the batch
         context_length=LLAMA_LENGTH if (source / "model.safetensors").exists() else ECHO_LENGTH,
         architecture="Any",
-        num_layers=1,
+        num_layers=num_layers,
         has_chat_template=False,
     )
     with service.database.session() as session:
