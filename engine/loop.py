@@ -61,7 +61,8 @@ class Engine:
     """Decodes requests on one network. Not thread-safe: one thread submits, steps and cancels.
 
     ``costs`` are those of an earlier start on the same device; without them they are measured if ``is_measured``, else
-    assumed. ``on_round`` is told what each decoding round did.
+    assumed. ``on_round`` is told what each decoding round did; ``on_shortage`` is asked, when memory runs out, whether
+    others on the device could free some.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Engine:
         self.options = options = replace(options, length=longest(network, options.length))
         self.num_steps = 0
         self.on_round: Callable[[RoundRecord], None] | None = None
+        self.on_shortage: Callable[[], bool] | None = None
         self._network = network
         self._eos = eos
         self._decode = decode
@@ -227,9 +229,11 @@ class Engine:
         return [Progress(row.request.id, before, tuple(tokens), logprobs)] if row.request.stream and tokens else []
 
     def _shrink(self, rows: Sequence[Row]) -> Sequence[Row]:
-        """Memory ran out in a round, which is abandoned: from now on with shorter drafts, then with fewer rows; only a
-        row that is alone and drafts nothing fails.
+        """Memory ran out in a round, which is abandoned: others give way first, then drafts get shorter, then rows
+        fewer; only a row that is alone and drafts nothing fails.
         """
+        if self.on_shortage is not None and self.on_shortage():
+            return []
         if self._lineup.shorten():
             return []
         if len(self._batch.rows) > 1:

@@ -65,7 +65,7 @@ class StockEngine(Engine):
         config: Any = network.config.get_text_config()
         self.options = replace(options, rows=1, length=_longest(config, options.length))
         self.num_steps = 0
-        self.on_round = None
+        self.on_round = self.on_shortage = None
         self.costs = StepCosts.assumed()
         self._network = network
         self._eos = eos

@@ -264,4 +264,4 @@ def check(network: PreTrainedModel) -> None:
     if family_of(network).adds_residual or has_falcon_biases(network):
         raise Unsupported(f"position biases of {network.config.model_type} go by columns: it cannot be searched")
     if layers < _LEAST_LAYERS:
-        raise BadRequest(f"a network of {layers} layers has nothing to spare", parameter="model")
+        raise BadRequest(f"a network of {layers} layers has nothing to spare", code="too_few_layers", parameter="model")

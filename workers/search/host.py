@@ -42,11 +42,13 @@ class SearchHost:
         self._said_at = 0.0
         self._known: dict[BatchClass, Active] = {}  # the last set of each class
         self.num_units = 0
+        engine.on_shortage = self._give_way
 
     @property
     def is_ready(self) -> bool:
-        """Whether there is a unit to do now."""
-        return self._run is not None and not (self._notebook is not None and self._notebook.is_waiting)
+        """Whether there is a unit to do now, or something to be said."""
+        is_waiting = self._notebook is None or self._notebook.is_waiting
+        return bool(self._outbox) or not is_waiting
 
     def start(self, order: SearchOrder) -> Sequence[Told]:
         """Begin a search; the work comes in units."""
@@ -75,23 +77,22 @@ class SearchHost:
 
     def step(self) -> Sequence[Told]:
         """Do a unit, and say what is to be said."""
-        run = self._run
-        if run is None:
-            return []
-        self.num_units += 1
-        try:
-            goes_on = run.step()
-        except Exception as error:  # it fails alone: rows decode on
-            self._end(self._broken(self._id, error))
-        else:
-            if not goes_on:
-                self._outbox += [self._news(run)]
-                self._end(end_of(self._id, run))
-            elif time.monotonic() - self._said_at > NEWS_S:
-                self._said_at = time.monotonic()
-                self._outbox.append(self._news(run))
+        if self._run is not None:
+            self.num_units += 1
+            try:
+                self._advance(self._run)
+            except Exception as error:  # it fails alone: rows decode on
+                self._end(self._broken(self._id, error))
         told, self._outbox = self._outbox, []
         return told
+
+    def _advance(self, run: Run) -> None:
+        if not run.step():
+            self._outbox.append(self._news(run))
+            self._end(end_of(self._id, run))
+        elif time.monotonic() - self._said_at > NEWS_S:
+            self._said_at = time.monotonic()
+            self._outbox.append(self._news(run))
 
     def swap(self, classes: Mapping[str, Json | None]) -> None:
         """Draft with other sets: {batch class: {id, bits, share}}, None where nothing beats plain decoding.
@@ -141,6 +142,13 @@ class SearchHost:
             None if best is None else best.skip_set.bits(run.layers),
             seconds_of(run.meter.seconds),
         )
+
+    def _give_way(self) -> bool:
+        """Rows are short of memory: the search goes, with its slots."""
+        if self._run is None:
+            return False
+        self._end(self._broken(self._id, MemoryError()))
+        return True
 
     def _end(self, event: Told) -> None:
         self._outbox.append(event)

@@ -123,6 +123,7 @@ class Service:
         shard_items: int = 16,
         temperature: float = 0.0,
         deadline_s: float | None = None,
+        drafter: str = "auto",
         **parameters: Any,
     ) -> str:
         """Submit one item a prompt; returns the job's id."""
@@ -133,7 +134,7 @@ class Service:
             model=MODEL,
             lane=lane,
             parameters={"max_tokens": max_tokens, "temperature": temperature, "seed": 7, **parameters},
-            decoding={"drafter": "auto", "reproducible": False},
+            decoding={"drafter": drafter, "reproducible": False},
             options={"style": "paragraph", "max_words": 40} if kind is JobKind.SUMMARIZE else {},
             deadline_s=deadline_s,
         )

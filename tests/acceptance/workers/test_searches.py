@@ -26,9 +26,7 @@ PROMPTS = [f"{number} a calibration prompt {number * number}" for number in rang
 
 
 @pytest.fixture(scope="module")
-def service(
-    module_database: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
+def service(module_database: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A real engine with a network of which much can be skipped."""
     folder = save_tokenizer(tmp_path_factory.mktemp("planted"), None)
     planted = plant(shape(LAYERS, 64, 128, 4, 2, VOCABULARY), PLANTED, 0.97, seed=1, rows=8, tokens=32)
@@ -40,7 +38,7 @@ def service(
 
 
 def seek(service: Service, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> str:
-    monkeypatch.setattr(opening, "MAX_TOKENS", 12)  # of each reference: the tests are about what is around it
+    monkeypatch.setattr(opening, "MAX_TOKENS", 10)  # of each reference: the tests are about what is around it
     values: dict[str, Any] = {
         "device_kind": "cpu",
         "batch_class": "1",
@@ -74,13 +72,14 @@ def drafted_by(service: Service) -> str | None:
 
 
 def scored_twice(service: Service, study: str) -> list[tuple[str, int]]:
-    """Candidates that the study has twice, on as many prompts: of each there is one where nothing was lost."""
+    """Candidates that were claimed and scored twice on as many prompts: of each there is one where nothing was lost."""
     rows = service.rows(
         """
         SELECT bits.value_json AS bits, scored.value_json AS scored
         FROM optuna.trials JOIN optuna.studies USING (study_id)
         JOIN optuna.trial_user_attributes AS bits ON bits.trial_id = trials.trial_id AND bits.key = 'bits'
         JOIN optuna.trial_user_attributes AS scored ON scored.trial_id = trials.trial_id AND scored.key = 'scored'
+        JOIN optuna.trial_user_attributes AS source ON source.trial_id = trials.trial_id AND source.key = 'source'
         WHERE study_name = :study AND state = 'COMPLETE'
         """,
         study=study,
@@ -115,7 +114,7 @@ def test_what_a_search_finds_drafts_at_once_in_the_running_worker(
     (item,) = service.items(job_id)
 
     assert (search.outcome, search.is_promoted) == ("promoted", True)
-    assert item.output.startswith("promoted: a new set: skips") or item.output.startswith("a new set: skips")
+    assert item.output.startswith("a new set: skips")
     assert search.num_trials <= 20 and num_trials(service, job_id) >= search.num_trials
     assert search.report["layers"] == LAYERS
     assert {one["drafter"] for one in search.report["measurements"]} == {"plain", "lookup", "skip"}
@@ -157,13 +156,11 @@ def test_a_cancelled_search_ends_within_a_second_and_another_begins(
 
 def test_what_cannot_be_searched_fails_and_says_why(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     long = ({"prompt": "short"}, {"prompt": "x" * 600})
-    wide = {"batch_class": "5+", "prompts": long[:1] * 2}
     errors = []
-    for changes in ({"prompts": long}, {"prompts": long[:1]}, wide):
-        job_id = seek(service, monkeypatch, max_trials=1, **changes)
-        service.wait(job_id)
+    for prompts in (long, long[:1]):
+        job_id = seek(service, monkeypatch, prompts=prompts)
+        assert service.wait(job_id) == "failed"
         errors.append(service.items(job_id)[0].error)
 
     assert errors[0]["code"] == "context_length_exceeded" and "prompt 1" in errors[0]["message"]
     assert errors[1]["code"] == "few_prompts"
-    assert errors[2] is None  # six rows are enough for it
