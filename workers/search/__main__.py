@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from engine.search.trial import Source
 from engine.skipset import SkipSet
@@ -28,9 +29,11 @@ def main(arguments: Sequence[str]) -> int:
     # Whoever holds the search's lease is alone: all that runs under another name was left behind.
     fail_abandoned(study, lambda owner: owner == options.owner)
     notebook = StudyNotebook(study, options.layers, options.owner, Sampler(options.sampler), options.seed)
-    for answer in answers(notebook, options.layers, map(json.loads, sys.stdin)):
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+    with suppress(BrokenPipeError):  # the node is gone; what it sent is kept all the same
+        for answer in answers(notebook, options.layers, map(json.loads, sys.stdin)):
+            sys.stdout.write(json.dumps(answer) + "\n")
+            sys.stdout.flush()
+    fail_abandoned(study, lambda owner: owner != options.owner)  # what we took on and did not come to
     return 0
 
 

@@ -3,10 +3,12 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import Any
 
 import pytest
 
@@ -23,8 +25,11 @@ from engine.request import (
     Statistics,
     TokenLogprob,
 )
+from engine.search.trial import Source, Trial
+from engine.skipset import SkipSet
 from workers.errors import EngineLost
 from workers.wire import Hello, Link, Server, frames
+from workers.wire.searches import SearchEnd, SearchEntry, SearchEvent, SearchNews, SearchOrder
 
 HELLO = Hello("/nowhere", 100, "float32", "cpu", "cpu", 4, 256, (0,))
 PATIENCE_S = 5.0
@@ -92,8 +97,8 @@ class Ends:
         self.start()
 
     def start(self) -> None:
-        self.decoder = Script()
-        self.server = Server(self.decoder, HELLO, self.path)
+        self.decoder, self.seeker = Script(), Seeker()
+        self.server = Server(self.decoder, HELLO, self.path, self.seeker)
         self.thread = threading.Thread(target=self._serve, args=(self.server,))
         self.thread.start()
 
@@ -257,3 +262,102 @@ def test_nonsense_ends_only_its_own_connection(ends: Ends) -> None:
         intruder.sendall(b"\xff\xff\xff\xffnonsense")
         link.submit(Request("a", (1,), 3), inbox.put)
         assert inbox.get() == Admitted("a")
+
+
+class Seeker:
+    """Searches of as many units as they may have trials: each says where it is, the last one what it came to."""
+
+    def __init__(self) -> None:
+        self.num_units = 0
+        self.orders: dict[str, SearchOrder] = {}
+        self.answers: list[tuple[str, dict[str, Any]]] = []
+        self.sets: list[Mapping[str, dict[str, Any] | None]] = []
+
+    @property
+    def is_ready(self) -> bool:
+        return bool(self.orders)
+
+    def start(self, order: SearchOrder) -> Sequence[SearchEvent | Failed]:
+        if self.orders:
+            return [Failed(order.id, "search_running", "one at a time")]
+        self.orders[order.id] = order
+        return [SearchEntry(order.id, {"do": "propose", "free": []})]
+
+    def stop(self, search_id: str) -> None:
+        self.orders.pop(search_id, None)
+
+    def answer(self, search_id: str, entry: dict[str, Any]) -> None:
+        self.answers.append((search_id, {"do": entry["do"]}))
+
+    def swap(self, classes: Mapping[str, dict[str, Any] | None]) -> None:
+        self.sets.append(classes)
+
+    def step(self) -> Sequence[SearchEvent | Failed]:
+        time.sleep(0.002)
+        self.num_units += 1
+        (order,) = self.orders.values()
+        if self.num_units < order.max_trials:
+            return [SearchNews(order.id, "warm", self.num_units, None, None, {})]
+        self.orders.clear()
+        return [SearchEnd(order.id, "plain", None, {}, {"layers": order.layers})]
+
+
+def order_of(name: str, max_trials: int = 3) -> SearchOrder:
+    trial = Trial(SkipSet.of([1]), Source.GREEDY, 1.1, 0.0, 0.9, 0.1, 2, 4)
+    request = Request("0", (1, 2), 8)
+    asked = (request,), (request,)
+    return SearchOrder(name, 4, *asked, "2-4", max_trials, None, SkipSet.of([], [2]), {"scoring": 1.5}, (trial,), True)
+
+
+def test_a_search_is_ordered_told_of_and_ends(ends: Ends) -> None:
+    link, inbox = ends.link(), SimpleQueue[Any]()
+    link.search(order_of("s"), inbox.put)
+
+    said = [inbox.get(timeout=PATIENCE_S) for _ in range(4)]
+
+    assert said[0] == SearchEntry("s", {"do": "propose", "free": []})
+    assert [one.num_trials for one in said[1:3]] == [1, 2]
+    assert said[3] == SearchEnd("s", "plain", None, {}, {"layers": 4})
+
+
+def test_an_order_arrives_as_it_was_given(ends: Ends) -> None:
+    link, inbox = ends.link(), SimpleQueue[Any]()
+    link.search(order_of("s", 10_000), inbox.put)
+    inbox.get(timeout=PATIENCE_S)
+
+    (order,) = ends.seeker.orders.values()
+
+    assert replace(order, id="s") == order_of("s", 10_000)
+    link.answer("s", {"do": "noted"})
+    link.swap({"1": {"id": "ss", "bits": "0100", "share": 0.5}, "5+": None})
+    while not (ends.seeker.answers and ends.seeker.sets):
+        time.sleep(0.005)
+    assert ends.seeker.answers == [(order.id, {"do": "noted"})]
+    assert ends.seeker.sets == [{"1": {"id": "ss", "bits": "0100", "share": 0.5}, "5+": None}]
+
+
+def test_requests_are_answered_while_a_search_runs(ends: Ends) -> None:
+    link, told, inbox = ends.link(), SimpleQueue[Any](), Inbox()
+    link.search(order_of("s", 10_000), told.put)
+    link.submit(Request("a", (1,), 20, interactive=True), inbox.put)
+
+    assert inbox.get() == Admitted("a")
+    assert isinstance(inbox.get(), Finished)
+    assert ends.seeker.orders
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_search_ends_with_who_asked_for_it(ends: Ends, leaves: bool) -> None:
+    link, told = ends.link(), SimpleQueue[Any]()
+    link.search(order_of("s", 10_000), told.put)
+    told.get(timeout=PATIENCE_S)
+
+    if leaves:
+        link.close()
+    else:
+        link.stop_search("s")
+
+    other, inbox = ends.link(), SimpleQueue[Any]()
+    other.search(order_of("next"), inbox.put)
+    while not isinstance(inbox.get(timeout=PATIENCE_S), SearchEnd):
+        pass
