@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import islice
+from typing import Any, Final
+
 from flask import Response
 
+from api import report
 from api.adapter import blueprint
 from api.auth import auth, principal
 from api.conditional import respond
@@ -13,9 +17,16 @@ from api.schemas.lists import SearchPage, TrialPage
 from api.schemas.pages import NumberCursor, SearchCursor
 from api.services import services
 from api.views import page_of
-from models.findings import get_finding, list_findings, list_trials
+from models.findings import get_finding, list_findings, list_trials, stream_trials
 
 routes = blueprint("searches", "Searches")
+
+MAX_DRAWN: Final = 20_000  # trials read for a picture
+RESPONSES: Final[dict[int | str, dict[str, str | dict[str, dict[str, Any]]]]] = {
+    200: {"description": "An HTML page", "content": {"text/html": {"schema": {"type": "string"}}}},
+}
+# The page asks for nothing; this makes sure that a browser asks for nothing on its behalf either.
+POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 @routes.get("/v1/searches")
@@ -53,3 +64,14 @@ def read_trials(job_id: str, query_data: NumberCursor) -> TrialPage:
     with services().database.session() as session:
         page = list_trials(session, principal().tenant_id, job_id, after=query_data.after, limit=query_data.limit)
     return page_of(TrialPage, [trial_answer(view) for view in page.data], has_more=page.has_more)
+
+
+@routes.get("/v1/searches/<id:job_id>/report")
+@routes.doc(responses=RESPONSES)
+@routes.auth_required(auth, roles=["jobs"])
+def read_report(job_id: str) -> Response:
+    """The picture of a search as one HTML page: layer map, trials, estimate and measurement, finalists."""
+    with services().database.session() as session:
+        found = get_finding(session, principal().tenant_id, job_id)
+        page = report.render(found, list(islice(stream_trials(session, job_id), MAX_DRAWN)))
+    return Response(page, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": POLICY})
