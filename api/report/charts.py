@@ -30,7 +30,7 @@ def layer_map(facts: Evidence) -> Markup:
     for row, start in enumerate(bands):
         parts += _band(facts, range(start, min(start + BAND, facts.num_layers)), largest, size, row * (2 * size + 40))
     text = (
-        f"Darker cells cost more: up to {largest:.3f} of the first draft's acceptance when skipped alone. "
+        f"Redder cells cost more: up to {largest:.3f} of the first draft's acceptance when skipped alone. "
         if known
         else ""
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import floor, log10
+from math import ceil, floor, log10
 
 from markupsafe import Markup, escape
 
@@ -26,7 +26,7 @@ class Scale:
     def ticks(self, num: int = 5) -> list[float]:
         """About so many round values that the scale has room for."""
         step = _round((self.high - self.low) / num)
-        first = floor(self.low / step + 1)
+        first = ceil(round(self.low / step, 6))
         return [value for k in range(2 * num + 2) if (value := round((first + k) * step, 10)) <= self.high]
 
 
@@ -69,8 +69,8 @@ def ticks_below(x: Scale, bottom: float, num: int) -> list[Markup]:
 
 
 def _round(step: float) -> float:
-    """The smallest of 1, 2, 5 times a power of ten that is not below `step`."""
+    """The smallest of 1, 2, 5 times a power of ten that is not much below `step`."""
     if step <= 0:
         return 1.0
     power: float = 10.0 ** floor(log10(step))
-    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= step * 0.999)
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= step * 0.8)

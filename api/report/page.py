@@ -20,7 +20,7 @@ OUTCOMES: Final = {
     SearchOutcome.LOOKUP: "A skip set beats plain decoding, and lookup beats the skip set.",
     SearchOutcome.PLAIN: "Nothing beats plain decoding.",
 }
-COLUMNS: Final = ("finalist", "skipped", "draft length", "threshold", "expected", "measured", "accepted at depth 1")
+COLUMNS: Final = ("finalist", "skipped", "draft length", "threshold", "expected", "measured", "first draft accepted")
 
 
 def render(found: Finding, trials: Sequence[TrialView]) -> str:

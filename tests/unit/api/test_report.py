@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from pathlib import Path
 from random import Random
+from shutil import which
 from typing import Any
 
 import pytest
@@ -188,6 +191,29 @@ def test_whatever_is_missing_leaves_a_page(changes: dict[str, Any], said: str) -
         assert said in " ".join(read.words)
 
 
+def test_a_browser_draws_it(tmp_path: Path) -> None:
+    browser = next(filter(None, map(which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        pytest.skip("no Chromium on this machine")
+    page = render(finding(), trials())
+    bare = re.sub(r"<body>.*</body>", "<body></body>", page, flags=re.DOTALL)
+    light = photograph(browser, tmp_path / "light", page, dark=False)
+    dark = photograph(browser, tmp_path / "dark", page, dark=True)
+
+    # A picture of nothing compresses to next to nothing.
+    assert min(light, dark) > 5 * photograph(browser, tmp_path / "bare", bare, dark=False)
+
+
+def photograph(browser: str, folder: Path, page: str, *, dark: bool) -> int:
+    """The size of a screenshot, in bytes."""
+    folder.mkdir()
+    (folder / "page.html").write_text(page)
+    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}", "--window-size=860,1900"]
+    options += [f"--blink-settings=preferredColorScheme={0 if dark else 1}", f"--screenshot={folder / 'page.png'}"]
+    subprocess.run([browser, *options, (folder / "page.html").as_uri()], check=True, capture_output=True, timeout=60)
+    return (folder / "page.png").stat().st_size
+
+
 def test_names_and_notes_are_text_not_markup() -> None:
     page = render(finding(note="<script>alert(1)</script>", is_promoted=False, revision='"><b>'), [])
 
@@ -207,7 +233,8 @@ def test_many_layers_are_drawn_in_bands_and_many_trials_are_thinned() -> None:
 
 
 def test_ticks_are_round_and_within() -> None:
-    assert Scale(0.9, 1.42, 0, 1).ticks() == [1.0, 1.2, 1.4]
-    assert Scale(0, 40, 0, 1).ticks(8) == [5, 10, 15, 20, 25, 30, 35, 40]
+    assert Scale(0.9, 1.42, 0, 1).ticks() == [0.9, 1.0, 1.1, 1.2, 1.3, 1.4]
+    assert Scale(0, 40, 0, 1).ticks(8) == [0, 5, 10, 15, 20, 25, 30, 35, 40]
+    assert Scale(-0.3, 0.1, 0, 1).ticks(2) == [-0.2, 0.0]
     assert Scale(0, 10, 100, 0).at(2.5) == 75
     assert Scale(1, 1, 0, 100).at(1) == 0
