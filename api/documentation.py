@@ -12,10 +12,19 @@ from pydantic.json_schema import models_json_schema
 
 from api.problems import MEDIA_TYPE
 from api.schemas.inputs import GenerateHead, GenerateInput, GenerateJob, SummarizeHead, SummarizeInput, SummarizeJob
+from api.schemas.searching import SearchJob
 
 ASSETS: Final = "/docs/assets"
 REF: Final = "#/components/schemas/{model}"
-JOB_SCHEMAS: Final = (GenerateJob, SummarizeJob, GenerateHead, SummarizeHead, GenerateInput, SummarizeInput)
+JOB_SCHEMAS: Final = (
+    GenerateJob,
+    SummarizeJob,
+    SearchJob,
+    GenerateHead,
+    SummarizeHead,
+    GenerateInput,
+    SummarizeInput,
+)
 
 PROBLEM: Final[dict[str, Any]] = {
     "type": "object",
@@ -59,7 +68,7 @@ JOB_BODY: Final[dict[str, Any]] = {
     "content": {
         "application/json": {
             "schema": {
-                "oneOf": [{"$ref": REF.format(model=name)} for name in ("GenerateJob", "SummarizeJob")],
+                "oneOf": [{"$ref": REF.format(model=name)} for name in ("GenerateJob", "SummarizeJob", "SearchJob")],
                 "discriminator": {"propertyName": "kind"},
             }
         },

@@ -4,7 +4,6 @@ ApiError
 ├── BadSetting              500  an environment variable that cannot be used (at start only)
 ├── Malformed               400  a body that is not UTF-8 JSON or JSON Lines
 ├── InvalidFields           400  fields that break the schema or a rule across fields
-│   └── NotAvailable        400  something designed but not built yet
 ├── UnusableSource          400  a model source that does not exist or cannot be served
 ├── UnusableFile            400  a file that is not for this
 ├── NotCancellable          400  a batch that has ended
@@ -95,12 +94,6 @@ class InvalidFields(ApiError):
     def of(cls, field: str, message: str, line: int | None = None) -> InvalidFields:
         """One fault."""
         return cls((Fault(field, message, line),))
-
-
-class NotAvailable(InvalidFields):
-    """A value that the contract names and this version does not serve yet."""
-
-    code = "not_available"
 
 
 class UnusableSource(ApiError):

@@ -18,9 +18,9 @@ TOKENS_PER_WORD: Final = 2  # generous: English prose needs about 1.4, other scr
 
 
 def check_head(head: AnyHead, model: ModelView) -> None:
-    """Raise InvalidFields or NotAvailable for a job that this model or version cannot run."""
+    """Raise InvalidFields for a job that this model or version cannot run."""
     if head.webhook_url is not None:
-        _check_webhook(head.webhook_url)
+        check_webhook(head.webhook_url)
     field = "parameters.max_tokens"
     if isinstance(head, SummarizeHead) and head.parameters.max_tokens is None:
         field = "max_words"
@@ -34,8 +34,8 @@ def check_head(head: AnyHead, model: ModelView) -> None:
         raise InvalidFields(faults)
 
 
-def _check_webhook(url: str) -> None:
-    """Where the name leads is looked at when something is sent there."""
+def check_webhook(url: str) -> None:
+    """Raise InvalidFields for no web address. Where the name leads is looked at when something is sent there."""
     try:
         parts = urlsplit(url)
         is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and url.isprintable()

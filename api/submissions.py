@@ -18,7 +18,10 @@ from api import rules
 from api.bodies import is_json_lines, read_json, read_lines
 from api.errors import InvalidFields, Malformed, UnknownModel
 from api.idempotency import fingerprint
-from api.schemas.inputs import HEAD, INPUTS, JOB, AnyHead, AnyInput
+from api.schemas.bodies import BODY
+from api.schemas.inputs import HEAD, INPUTS, AnyHead, AnyInput
+from api.schemas.searching import SearchJob
+from api.searching import check_search, check_searcher
 from api.services import services
 from api.validation import parse
 from models.catalog import ModelView, get_model
@@ -39,8 +42,17 @@ class Submission:
     fingerprint: str
 
 
+@dataclass(frozen=True, slots=True)
+class SearchSubmission:
+    """A checked search."""
+
+    given: SearchJob
+    model: ModelView
+    fingerprint: str
+
+
 @contextmanager
-def read_submission() -> Iterator[Submission]:
+def read_submission() -> Iterator[Submission | SearchSubmission]:
     """The request's job, checked to the last input; raises ApiError naming the field and, for JSON Lines, the line."""
     if not is_json_lines():
         yield _read_object()
@@ -49,9 +61,14 @@ def read_submission() -> Iterator[Submission]:
         yield _read_lines(spool)
 
 
-def _read_object() -> Submission:
+def _read_object() -> Submission | SearchSubmission:
     body = read_json()
-    job = parse(JOB, body)
+    job = parse(BODY, body)
+    if isinstance(job, SearchJob):
+        check_searcher()
+        model = _model(job.model)
+        check_search(job, model)
+        return SearchSubmission(job, model, fingerprint((body,)))
     _check_number(len(job.inputs), None)
     model = _model(job.model)
     rules.check_head(job, model)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from api.errors import ApiError, Fault, InvalidFields, Malformed, NotAvailable
+from api.errors import ApiError, Fault, InvalidFields, Malformed
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -67,14 +67,12 @@ def _refusal(error: ValidationError, line: int | None) -> ApiError:
     details = error.errors(include_url=False, include_input=False)
     if details[0]["type"] == "json_invalid":
         return Malformed(f"not valid JSON: {details[0]['ctx']['error']}", line)
-    if details[0]["type"] == "union_tag_invalid" and details[0]["ctx"]["tag"] == "search":
-        return NotAvailable((Fault("kind", "search jobs are not available yet", line),))
     return InvalidFields([_fault(detail, line) for detail in details])
 
 
 def _fault(detail: ErrorDetails, line: int | None) -> Fault:
     location = detail["loc"]
-    if location and location[0] in ("generate", "summarize"):  # the kind that the schema was chosen by
+    if location and location[0] in ("generate", "summarize", "search"):  # the kind that the schema was chosen by
         location = location[1:]
     if detail["type"].startswith("union_tag"):
         location = (*location, "kind")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+from api.finding_views import search_answer
 from api.schemas.answers import (
     Choice,
     Counts,
@@ -15,14 +16,14 @@ from api.schemas.answers import (
     Logprobs,
     ModelAnswer,
     Queue,
-    SkipSetAnswer,
     TenantAnswer,
     Usage,
     WorkerAnswer,
 )
 from api.schemas.fields import Answer
+from api.schemas.found import ActivationAnswer, TrialAnswer
 from api.schemas.pages import Page
-from models.catalog import ModelView, SkipSetView
+from models.catalog import ModelView
 from models.fleet import WorkerView
 from models.jobs import ItemView, JobView
 from models.keys import KeyView
@@ -54,6 +55,7 @@ def job_answer(view: JobView) -> JobAnswer:
         expires_at=view.expires_at,
         delete_at=view.delete_at,
         retry_of=view.retry_of,
+        search=None if view.search is None else search_answer(view.search),
         metadata=view.metadata,
         error=view.error,
         links={"self": path, "items": f"{path}/items", "results": f"{path}/results", "cancel": f"{path}/cancel"},
@@ -94,11 +96,6 @@ def model_answer(view: ModelView) -> ModelAnswer:
     )
 
 
-def skip_set_answer(view: SkipSetView) -> SkipSetAnswer:
-    """A skip set."""
-    return SkipSetAnswer.model_validate(view)
-
-
 def worker_answer(view: WorkerView) -> WorkerAnswer:
     """A worker as last heard of."""
     return WorkerAnswer.model_validate(view)
@@ -136,6 +133,11 @@ def _decoding(view: JobView) -> Decoding:
 
 
 def _id(answer: Answer) -> str | int:
-    """What a cursor names: an item's index, anything else's id."""
-    found: str | int = answer.index if isinstance(answer, ItemAnswer) else getattr(answer, "id")  # noqa: B009
+    """What a cursor names: an item's index, a trial's or an activation's number, anything else's id."""
+    match answer:
+        case ItemAnswer():
+            return answer.index
+        case TrialAnswer() | ActivationAnswer():
+            return answer.number
+    found: str | int = getattr(answer, "id")  # noqa: B009
     return found

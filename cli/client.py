@@ -56,6 +56,10 @@ class Client:
         headers["Content-Type"] = "application/x-ndjson"
         return Job(self._ask("POST", "/v1/jobs", content=lines, headers=headers))
 
+    def search(self, body: Json) -> Job:
+        """Submit a search."""
+        return Job(self._ask("POST", "/v1/jobs", json=body, headers={"Idempotency-Key": uuid.uuid4().hex}))
+
     def job(self, job_id: str, *, wait_s: float = 0) -> Job:
         """The job now, or at its next change within `wait_s`."""
         params = {"wait": wait_s} if wait_s else None
@@ -110,6 +114,55 @@ class Client:
         """Register a model."""
         headers = {"Idempotency-Key": uuid.uuid4().hex}
         return self._ask("POST", "/v1/models", json=registration, headers=headers)
+
+    def found(self, search_id: str) -> Json:
+        """A search with its evidence."""
+        return self._ask("GET", f"/v1/searches/{search_id}")
+
+    def report(self, search_id: str) -> str:
+        """The picture of a search, as HTML."""
+        with self._translated():
+            response = self._http.get(f"/v1/searches/{search_id}/report")
+        if response.is_error:
+            raise problem(response)
+        return response.text
+
+    def skip_sets(self, model: str) -> Json:
+        """All skip sets of a model, as the API's list."""
+        return self._ask("GET", f"/v1/models/{model}/skip-sets")
+
+    def skip_set(self, model: str, skip_set_id: str) -> Json:
+        """One skip set."""
+        return self._ask("GET", f"/v1/models/{model}/skip-sets/{skip_set_id}")
+
+    def activate(self, model: str, skip_set_id: str) -> Json:
+        """Make a skip set the active one of its place."""
+        return self._ask("POST", f"/v1/models/{model}/skip-sets/{skip_set_id}/activate")
+
+    def roll_back(self, model: str, place: Json) -> Json:
+        """Undo the last activation of a place; repeated by the connection, it is still one."""
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        return self._ask("POST", f"/v1/models/{model}/skip-sets/rollback", json=place, headers=headers)
+
+    def activations(self, model: str, limit: int) -> Json:
+        """The newest activations of a model, as the API's list."""
+        return self._list(f"/v1/models/{model}/activations", limit, {}, page=1000)
+
+    def schedule(self, model: str) -> Json:
+        """The schedule of a model."""
+        return self._ask("GET", f"/v1/models/{model}/schedule")
+
+    def set_schedule(self, model: str, body: Json) -> Json:
+        """Make or change it."""
+        return self._ask("PUT", f"/v1/models/{model}/schedule", json=body)
+
+    def remove_schedule(self, model: str) -> None:
+        """Remove it."""
+        self._ask("DELETE", f"/v1/models/{model}/schedule")
+
+    def nights(self, model: str, limit: int) -> Json:
+        """What its last nights came to, as the API's list."""
+        return self._list(f"/v1/models/{model}/schedule/fires", limit, {}, page=100)
 
     def workers(self) -> Json:
         """All workers, as the API's list."""

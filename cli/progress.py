@@ -15,7 +15,8 @@ def watch(client: Client, job_id: str, console: Console, label: str = "") -> Job
     with _bar(console) as bar:
         task = bar.add_task(label or job_id, total=None, note="")
         for job in client.follow(job_id):
-            bar.update(task, total=job.num_items, completed=job.num_done, note=_note(job))
+            done, total = job.progress
+            bar.update(task, total=total, completed=done, note=_note(job))
     return job
 
 
@@ -51,4 +52,7 @@ def _note(job: Job) -> str:
     if job.status == "queued":
         ahead = job.body["queue"]["ahead"]
         return f"{ahead} items ahead" if ahead else "queued"
+    if job.search is not None:
+        best = job.search["best_speed"]
+        return f"{job.search['phase'] or 'begins'}{f', best {best:.2f}x plain (estimated)' if best else ''}"
     return f"{job.completion_tokens:,} tokens" if job.completion_tokens else job.status

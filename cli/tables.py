@@ -48,6 +48,8 @@ def jobs_table(jobs: Iterable[Job]) -> Table:
 def job_table(job: Job) -> Table:
     """Everything about one job, a line a fact."""
     body, decoding = job.body, job.decoding
+    if job.search is not None:
+        return search_table(job)
     facts = {
         "job": job.id,
         "kind": body["kind"],
@@ -65,6 +67,36 @@ def job_table(job: Job) -> Table:
         "finished": moment(body["finished_at"]),
         "error": escape((body["error"] or {}).get("message", "")),
     }
+    return facts_table(facts)
+
+
+def search_table(job: Job) -> Table:
+    """Everything about one search, a line a fact."""
+    body, found = job.body, job.search or {}
+    trials, seconds = f"{found['num_trials']} of at most {found['max_trials']}", found["max_seconds"]
+    facts = {
+        "search": job.id,
+        "model": f"{found['model']} on {found['device_kind']}, {found['dtype']}, batch class {found['batch_class']}",
+        "status": status(job.status),
+        "phase": "" if job.is_over else found["phase"],
+        "trials": trials,
+        "device seconds": number(sum(found["device_seconds"].values()), 1) + (f" of {seconds:g}" if seconds else ""),
+        "prompts": f"{found['num_prompts']} {found['calibration']}",
+        "best estimate": f"{found['best_speed']:.2f} times plain" if found["best_speed"] else "",
+        "outcome": found["outcome"],
+        "skip set": f"{found['skip_set_id']}{', now active' if found['is_promoted'] else ''}"
+        if found["skip_set_id"]
+        else "",
+        "not promoted": found["note"],
+        "created": moment(body["created_at"]),
+        "finished": moment(body["finished_at"]),
+        "error": escape((body["error"] or {}).get("message", "")),
+    }
+    return facts_table(facts)
+
+
+def facts_table(facts: Json) -> Table:
+    """A line a fact; those that are empty are left out."""
     return table(("", ""), ((name, str(value)) for name, value in facts.items() if value not in ("", None)))
 
 

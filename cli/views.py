@@ -43,6 +43,20 @@ class Job:
         return sum(int(self.body["counts"][status]) for status in OVER)
 
     @property
+    def search(self) -> Json | None:
+        """How far a search is and what it found; None for other jobs."""
+        found: Json | None = self.body.get("search")
+        return found
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """(done, all): trials of a search, whose budget need not be used up; items of anything else."""
+        if self.search is None:
+            return self.num_done, self.num_items
+        trials = int(self.search["num_trials"])
+        return trials, trials if self.is_over else int(self.search["max_trials"])
+
+    @property
     def num_failed(self) -> int:
         """How many of them failed."""
         return int(self.body["counts"]["failed"])

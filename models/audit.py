@@ -1,4 +1,7 @@
-"""Audit: who made, used and revoked keys, and who changed tenants. Rows are added in the transaction that did it."""
+"""Audit: who made, used and revoked keys, changed tenants and schedules, and activated skip sets.
+
+Rows are added in the transaction that did it.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +26,10 @@ class Action(StrEnum):
     KEY_REVOKED = "key.revoked"
     TENANT_CREATED = "tenant.created"
     TENANT_CHANGED = "tenant.changed"
+    SKIP_SET_ACTIVATED = "skip_set.activated"
+    SKIP_SET_ROLLED_BACK = "skip_set.rolled_back"
+    SCHEDULE_CHANGED = "schedule.changed"
+    SCHEDULE_DELETED = "schedule.deleted"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
-from models.errors import ModelExists, ModelNotFound
+from models.errors import ModelExists, ModelNotFound, SkipSetNotFound
 from models.ids import new_id
 from models.page import Page, page_of
 from models.tables import Model, SkipSet
@@ -127,6 +127,15 @@ def list_skip_sets(session: Session, name: str) -> list[SkipSetView]:
     _find(session, name)
     query = select(SkipSet).where(SkipSet.model == name).order_by(SkipSet.id.desc())
     return [skip_set_view(skip_set) for skip_set in session.scalars(query)]
+
+
+def get_skip_set(session: Session, model: str, skip_set_id: str) -> SkipSetView:
+    """One skip set of a model. Raises SkipSetNotFound."""
+    query = select(SkipSet).where(SkipSet.id == skip_set_id, SkipSet.model == model)
+    found = session.scalar(query, execution_options={"populate_existing": True})
+    if found is None:
+        raise SkipSetNotFound(skip_set_id)
+    return skip_set_view(found)
 
 
 def _find(session: Session, name: str) -> Model:

@@ -9,6 +9,7 @@ from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
 
 from models.errors import Conflict, JobNotFound
+from models.findings import Finding, findings_of
 from models.fleet import LIVE_S
 from models.page import Page, page_of
 from models.states import TERMINAL_JOB, ItemStatus, JobKind, JobStatus, Lane
@@ -29,7 +30,7 @@ class JobView:
 
     `decoding` is what was asked for, `decoding_stats` what was measured. `queue_ahead` counts items of other jobs that
     wait in the same queue and are older (of each tenant at most those of `MAX_AHEAD` shards); `queue_workers` the live
-    workers of the model. Both are 0 for a job that has ended.
+    workers of the model. Both are 0 for a job that has ended. `search` is what a search has found so far.
     """
 
     id: str
@@ -56,6 +57,7 @@ class JobView:
     delete_at: datetime | None
     webhook_url: str | None
     retry_of: str | None
+    search: Finding | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +239,10 @@ def _views(session: Session, jobs: Sequence[Job]) -> list[JobView]:
     open_ids = [job.id for job in jobs if job.status not in TERMINAL_JOB]
     tallies = count(session, open_ids) if open_ids else {}
     queues = _queues(session, open_ids) if open_ids else {}
-    return [_view(job, tallies.get(job.id) or _stored(job), queues.get(job.id, _Queue())) for job in jobs]
+    found = findings_of(session, [job.id for job in jobs if job.kind is JobKind.SEARCH])
+    return [
+        _view(job, tallies.get(job.id) or _stored(job), queues.get(job.id, _Queue()), found.get(job.id)) for job in jobs
+    ]
 
 
 def _stored(job: Job) -> Tally:
@@ -249,7 +254,7 @@ def _queues(session: Session, job_ids: Sequence[str]) -> dict[str, _Queue]:
     return {row.id: _Queue(int(row.ahead), row.workers) for row in session.execute(QUEUES, values)}
 
 
-def _view(job: Job, tally: Tally, queue: _Queue) -> JobView:
+def _view(job: Job, tally: Tally, queue: _Queue, search: Finding | None) -> JobView:
     return JobView(
         id=job.id,
         tenant_id=job.tenant_id,
@@ -275,4 +280,5 @@ def _view(job: Job, tally: Tally, queue: _Queue) -> JobView:
         delete_at=job.delete_at,
         webhook_url=job.webhook_url,
         retry_of=job.retry_of,
+        search=search,
     )

@@ -1,5 +1,7 @@
 """Opening a search: the job that carries it and its own row, in one transaction. One of a model is open at a time."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -53,13 +55,8 @@ def open_search(session: Session, new_job: NewJob, new: NewSearch) -> Submitted:
     """
     model = get_model(session, new_job.model)
     source, item = _item(session, model, new)
-    try:
-        with session.begin_nested():
-            submitted = submit(session, new_job, [NewItem(None, item)])
-    except IntegrityError as error:
-        if ONE_OPEN not in str(error.orig):
-            raise
-        raise SearchOpen(model.name, open_search_of(session, model.name, new_job.tenant_id)) from error
+    with one_at_a_time(session, model.name, new_job.tenant_id):
+        submitted = submit(session, new_job, [NewItem(None, item)])
     if submitted.created:
         given = {name: getattr(new, name) for name in NewSearch.__slots__ if name != "prompts"}
         place = {"model": model.name, "revision": model.revision, "dtype": model.dtype}
@@ -67,6 +64,18 @@ def open_search(session: Session, new_job: NewJob, new: NewSearch) -> Submitted:
         owner = {"job_id": submitted.job_id, "tenant_id": new_job.tenant_id}
         session.execute(INSERT, given | place | told | owner)
     return submitted
+
+
+@contextmanager
+def one_at_a_time(session: Session, model: str, tenant_id: str) -> Iterator[None]:
+    """What the database refuses because the model is being searched is a SearchOpen; the transaction stays usable."""
+    try:
+        with session.begin_nested():
+            yield
+    except IntegrityError as error:
+        if ONE_OPEN not in str(error.orig):
+            raise
+        raise SearchOpen(model, open_search_of(session, model, tenant_id)) from error
 
 
 def open_search_of(session: Session, model: str, tenant_id: str) -> str | None:

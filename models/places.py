@@ -5,15 +5,15 @@ A place is served by a skip set, by plain decoding (a search found nothing bette
 by the starting set. Every change is a row of `activations` and can be undone.
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from models.catalog import SkipSetView, skip_set_view
-from models.errors import ModelNotFound, NothingBefore, SkipSetNotFound, WrongPlace
+from models.catalog import SkipSetView, get_model, get_skip_set, skip_set_view
+from models.errors import ModelNotFound, NothingBefore, WrongPlace
 from models.page import Page, page_of
 from models.states import ActivationKind
 from models.tables import Activation, SkipSet
@@ -152,12 +152,12 @@ def activate(session: Session, model: str, skip_set_id: str, *, actor_id: str | 
         WrongPlace: it was found for another revision or dtype, or names layers that the model does not have.
     """
     now = lock_model(session, model)
-    found = _find(session, model, skip_set_id)
+    found = get_skip_set(session, model, skip_set_id)
     reason = _misfit(found, now)
     if reason is not None:
         raise WrongPlace(skip_set_id, reason)
     move(session, place_of(found), Change(ActivationKind.ACTIVATED, skip_set_id, actor_id))
-    return _find(session, model, skip_set_id)
+    return get_skip_set(session, model, skip_set_id)
 
 
 def roll_back(
@@ -173,32 +173,34 @@ def roll_back(
     if last is None:
         raise NothingBefore(model)
     move(session, place, Change(ActivationKind.ROLLED_BACK, last.was, actor_id, undid=last.number))
-    return list_activations(session, model, limit=1).data[0]
+    return last_activation(session, model, device_kind, batch_class)
+
+
+def last_activation(session: Session, model: str, device_kind: str, batch_class: str) -> ActivationView:
+    """The newest change of a place of the model's present revision and dtype. Raises ModelNotFound, NothingBefore."""
+    now = get_model(session, model)
+    place = Place(model, now.revision, device_kind, now.dtype, batch_class)
+    query = select(Activation).filter_by(**asdict(place)).order_by(Activation.number.desc()).limit(1)
+    row = session.scalar(query)
+    if row is None:
+        raise NothingBefore(model)
+    return _activation_view(row)
 
 
 def list_activations(
     session: Session, model: str, *, after: int | None = None, limit: int = 100
 ) -> Page[ActivationView]:
-    """The history of a model's places, newest first, from the one after number `after`."""
+    """The history of a model's places, newest first, from the one after number `after`. Raises ModelNotFound."""
+    get_model(session, model)
     query = select(Activation).where(Activation.model == model).order_by(Activation.number.desc()).limit(limit + 1)
     if after is not None:
         query = query.where(Activation.number < after)
-    names = [field.name for field in fields(ActivationView)]
-    views = [ActivationView(**{name: getattr(row, name) for name in names}) for row in session.scalars(query)]
-    return page_of(views, limit)
+    return page_of([_activation_view(row) for row in session.scalars(query)], limit)
 
 
 def place_of(skip_set: SkipSetView) -> Place:
     """Where a skip set may serve."""
-    return Place(**{field.name: getattr(skip_set, field.name) for field in fields(Place)})
-
-
-def _find(session: Session, model: str, skip_set_id: str) -> SkipSetView:
-    query = select(SkipSet).where(SkipSet.id == skip_set_id, SkipSet.model == model)
-    found = session.scalar(query, execution_options={"populate_existing": True})
-    if found is None:
-        raise SkipSetNotFound(skip_set_id)
-    return skip_set_view(found)
+    return Place(**{name: getattr(skip_set, name) for name in Place.__slots__})
 
 
 def _misfit(found: SkipSetView, now: Any) -> str | None:
@@ -211,3 +213,7 @@ def _misfit(found: SkipSetView, now: Any) -> str | None:
     if deepest >= now.num_layers:
         return f"it names layer {deepest}, the model has {now.num_layers}"
     return None
+
+
+def _activation_view(row: Activation) -> ActivationView:
+    return ActivationView(**{name: getattr(row, name) for name in ActivationView.__slots__})

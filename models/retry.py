@@ -1,6 +1,7 @@
 """Retry: a new job of the items that failed or expired. The old job stays what it was; its rows are copied as they lie.
 
-An item keeps its place in the old job, which keys its noise: it says what it would have said there.
+An item keeps its place in the old job, which keys its noise: it says what it would have said there. A search that did
+not come to its end, cancelled ones among them, is resumed: see `models.resume`.
 """
 
 from typing import Final
@@ -13,18 +14,11 @@ from models.idempotency import take
 from models.ids import new_id
 from models.notify import notify
 from models.quota import check_quota
-from models.states import TERMINAL_JOB
+from models.resume import COPY_JOB, resume
+from models.states import TERMINAL_JOB, JobKind
 from models.submit import INSERT_SHARDS, SHARD_ITEMS, Submitted
 
-FIND: Final = text("SELECT status FROM jobs WHERE id = :old_id AND tenant_id = :tenant_id FOR KEY SHARE")
-
-COPY_JOB: Final = text("""
-INSERT INTO jobs (id, tenant_id, kind, model, lane, parameters, decoding, options, metadata, num_items, webhook_url,
-                  retry_of, keep_s, expires_at)
-SELECT :job_id, tenant_id, kind, model, lane, parameters, decoding, options, metadata, 0, webhook_url,
-       id, keep_s, statement_timestamp() + (expires_at - created_at)
-FROM jobs WHERE id = :old_id
-""")
+FIND: Final = text("SELECT status, kind FROM jobs WHERE id = :old_id AND tenant_id = :tenant_id FOR KEY SHARE")
 
 COPY_ITEMS: Final = text("""
 INSERT INTO items (job_id, index, shard_number, custom_id, input)
@@ -43,6 +37,7 @@ def retry(session: Session, tenant_id: str, old_id: str, *, key: str | None = No
     Raises:
         JobNotFound: the tenant has no such job.
         Conflict: it has not ended, or has nothing to try again.
+        SearchOpen, ModelChanged: a search cannot be resumed.
         QuotaExceeded, IdempotencyMismatch: as for a submit.
     """
     job_id = new_id("job")
@@ -50,11 +45,14 @@ def retry(session: Session, tenant_id: str, old_id: str, *, key: str | None = No
         first_id = take(session, tenant_id, key, fingerprint, job_id)
         if first_id != job_id:
             return Submitted(first_id, created=False)
-    status = session.execute(FIND, {"old_id": old_id, "tenant_id": tenant_id}).scalar()
-    if status is None:
+    old = session.execute(FIND, {"old_id": old_id, "tenant_id": tenant_id}).one_or_none()
+    if old is None:
         raise JobNotFound(old_id)
-    if status not in TERMINAL_JOB:
-        raise Conflict(f"job {old_id} is {status}: only one that has ended can be tried again")
+    if old.status not in TERMINAL_JOB:
+        raise Conflict(f"job {old_id} is {old.status}: only one that has ended can be tried again")
+    if old.kind == JobKind.SEARCH:
+        resume(session, tenant_id, old_id, job_id)
+        return Submitted(job_id, created=True)
     session.execute(COPY_JOB, {"job_id": job_id, "old_id": old_id})
     copied = session.execute(COPY_ITEMS, {"job_id": job_id, "old_id": old_id, "size": SHARD_ITEMS})
     num_items = int(getattr(copied, "rowcount"))  # noqa: B009 - known to the cursor's result only

@@ -5,8 +5,10 @@ a device.
 """
 
 from workers.logs import install
-from workers.queues import CONTROL, DELIVER_TASK, SWEEP_TASK, WEBHOOKS, connect
+from workers.queues import CONTROL, DELIVER_TASK, NIGHTS_TASK, SWEEP_TASK, WEBHOOKS, connect
 from workers.settings import WorkerSettings
+
+NIGHTS_S = 30.0  # between two looks at the schedules: as late as a search may start
 
 settings = WorkerSettings.from_env()
 
@@ -14,9 +16,10 @@ app = connect(settings.redis_url)
 app.conf.update(
     beat_schedule={
         "sweep": {"task": SWEEP_TASK, "schedule": settings.sweep_s, "options": {"queue": CONTROL}},
+        "nights": {"task": NIGHTS_TASK, "schedule": NIGHTS_S, "options": {"queue": CONTROL}},
         "deliver": {"task": DELIVER_TASK, "schedule": settings.sweep_s, "options": {"queue": WEBHOOKS}},
     },
-    # The schedule is two lines and lives above; nothing is worth keeping in a file between starts.
+    # The schedule is three lines and lives above; nothing is worth keeping in a file between starts.
     beat_max_loop_interval=5,
 )
 install(settings.log_level)

@@ -1,4 +1,4 @@
-"""The task of the control node: the sweep, which recovers whatever was lost. No torch, no device."""
+"""The tasks of the control node: the sweep, which recovers whatever was lost, and the nights. No torch, no device."""
 
 import time
 from functools import cached_property
@@ -8,9 +8,12 @@ from celery import Task
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.database import Database, connect
+from models.drift import watch
+from models.nights import pass_nights
+from models.states import Lane
 from models.sweep import sweep
 from workers.app import app, settings
-from workers.queues import SWEEP_TASK, Bell
+from workers.queues import NIGHTS_TASK, SWEEP_TASK, Bell
 
 log = structlog.get_logger(__name__)
 
@@ -49,3 +52,22 @@ def sweep_all(self: Control) -> None:
         self.bell.ring(model, lane)
     if swept.requeued or swept.ended or swept.expired:
         log.info("swept", requeued=swept.requeued, ended=swept.ended, expired=swept.expired)
+
+
+@app.task(base=Control, bind=True, name=NIGHTS_TASK)  # type: ignore[untyped-decorator]  # Celery has no types
+def look_after(self: Control) -> None:
+    """See whether acceptance has dropped anywhere, and open the searches that schedules want."""
+    try:
+        with self.database.session() as session:
+            drifted = watch(session)
+        with self.database.session() as session:
+            nights = pass_nights(session)
+    except SQLAlchemyError as error:
+        log.warning("schedules could not be looked at", reason=type(error).__name__)
+        return
+    if drifted:
+        log.info("acceptance has dropped", skip_sets=drifted)
+    for night in nights:
+        log.info("night", model=night.model, decision=night.decision.value, reason=night.reason, job=night.job_id)
+        if night.job_id is not None:
+            self.bell.ring(night.model, Lane.SEARCH)

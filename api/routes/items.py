@@ -13,14 +13,16 @@ from api.auth import auth, principal
 from api.conditional import dump
 from api.documentation import PROBLEM_CONTENT
 from api.errors import NotFinished
+from api.finding_views import trial_answer
 from api.schemas.lists import ItemPage
 from api.schemas.pages import ItemCursor
 from api.services import services
 from api.streams import MEDIA_TYPE, stream
 from api.views import item_answer, page_of
 from models.database import Database
+from models.findings import get_finding, stream_trials
 from models.jobs import get_job, list_items, stream_items
-from models.states import ItemStatus
+from models.states import ItemStatus, JobKind
 
 routes = blueprint("items", "Jobs")
 
@@ -53,13 +55,21 @@ def read_items(job_id: str, query_data: ItemCursor) -> ItemPage:
 @routes.doc(responses=RESPONSES)
 @routes.auth_required(auth, roles=["jobs"])
 def read_results(job_id: str) -> Response:
-    """All items of a finished job as JSON Lines, in the order of their inputs."""
+    """All items of a finished job as JSON Lines, in the order of their inputs; of a search all its trials."""
     tenant_id, database = principal().tenant_id, services().database
     with database.session() as session:
         job = get_job(session, tenant_id, job_id)
     if job.finished_at is None:
         raise NotFinished(f"{job_id} has not finished; /items serves what there is so far", retry_after_s=1)
-    return stream(services().gate, lambda: _lines(database, tenant_id, job_id))
+    lines = _trials if job.kind is JobKind.SEARCH else _lines
+    return stream(services().gate, lambda: lines(database, tenant_id, job_id))
+
+
+@contextmanager
+def _trials(database: Database, tenant_id: str, job_id: str) -> Iterator[Iterable[bytes]]:
+    with database.session() as session:
+        get_finding(session, tenant_id, job_id)
+        yield (dump(trial_answer(view)) for view in stream_trials(session, job_id))
 
 
 @contextmanager

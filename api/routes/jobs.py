@@ -15,8 +15,9 @@ from api.idempotency import REPLAYED, fingerprint, is_first, key_of_request
 from api.schemas.answers import JobAnswer
 from api.schemas.lists import JobPage
 from api.schemas.pages import JobCursor, Wait
+from api.searching import check_searcher, open_job
 from api.services import services
-from api.submissions import Submission, read_submission
+from api.submissions import SearchSubmission, Submission, read_submission
 from api.views import job_answer, page_of
 from models.cancel import cancel
 from models.jobs import delete_job, get_job, list_jobs
@@ -41,13 +42,16 @@ RETRY_AFTER_FULL_S: Final = 2
 def create_job() -> Response:
     """Submit a job.
 
-    A JSON object with up to 1,000 inputs, or JSON Lines: the job on the first line, then one input a line.
+    A JSON object with up to 1,000 inputs, or JSON Lines: the job on the first line, then one input a line. A search
+    has no inputs, and needs the admin scope.
     """
-    with read_submission() as given:
-        new = _new_job(given)
-        with services().database.session() as session:
-            written = submit(session, new, given.items)
-    services().bell.ring(new.model, new.lane)
+    with read_submission() as given, services().database.session() as session:
+        if isinstance(given, SearchSubmission):
+            written, lane = open_job(session, given.given, given.model, given.fingerprint), Lane.SEARCH
+        else:
+            new = _new_job(given)
+            written, lane = submit(session, new, given.items), new.lane
+    services().bell.ring(given.model.name, lane)
     return respond(_read(written.job_id), 202, _submitted(written))
 
 
@@ -110,8 +114,13 @@ def cancel_job(job_id: str) -> Response:
 @routes.auth_required(auth, roles=["jobs"])
 @routes.output(JobAnswer, status_code=202)
 def retry_job(job_id: str) -> Response:
-    """Make a new job of the items that failed or expired; the old one stays as it is."""
+    """Make a new job of the items that failed or expired; the old one stays as it is.
+
+    A search that was cancelled, failed or expired goes on from the trials that it has; that needs the admin scope.
+    """
     with services().database.session() as session:
+        if get_job(session, principal().tenant_id, job_id).kind is JobKind.SEARCH:
+            check_searcher()
         written = retry(session, principal().tenant_id, job_id, key=key_of_request(), fingerprint=fingerprint())
         job = job_answer(get_job(session, principal().tenant_id, written.job_id))
     services().bell.ring(job.model, Lane(job.priority))

@@ -1,4 +1,4 @@
-"""Models: register (with the admin scope), list, read; the skip sets found for one."""
+"""Models: register (with the admin scope), list, read."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from api.conditional import respond
 from api.errors import InvalidFields
 from api.idempotency import REPLAYED, is_first
 from api.schemas.answers import ModelAnswer
-from api.schemas.lists import ModelPage, SkipSetPage
+from api.schemas.lists import ModelPage
 from api.schemas.pages import ModelCursor
 from api.schemas.registrations import ModelRegistration
 from api.services import services
-from api.views import model_answer, page_of, skip_set_answer
-from models.catalog import NewModel, add_model, get_model, list_models, list_skip_sets
+from api.views import model_answer, page_of
+from models.catalog import NewModel, add_model, get_model, list_models
 
 routes = blueprint("models", "Models")
 
@@ -58,16 +58,6 @@ def read_model(name: str) -> Response:
     """Read a model."""
     with services().database.session() as session:
         return respond(model_answer(get_model(session, name)))
-
-
-@routes.get("/v1/models/<id:name>/skip-sets")
-@routes.auth_required(auth)
-@routes.output(SkipSetPage)
-def read_skip_sets(name: str) -> SkipSetPage:
-    """List the skip sets of a model, the active ones among them."""
-    with services().database.session() as session:
-        views = list_skip_sets(session, name)
-    return page_of(SkipSetPage, [skip_set_answer(view) for view in views], has_more=False)
 
 
 def _new_model(given: ModelRegistration) -> NewModel:

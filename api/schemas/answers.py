@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from api.schemas.fields import Answer, Moment, UnixTime
+from api.schemas.found import SearchAnswer
 from api.schemas.pages import Status
 
 
@@ -72,6 +73,7 @@ class JobAnswer(Answer):
     expires_at: Moment | None
     delete_at: Moment | None = Field(description="when it is deleted with its items; known once it has ended")
     retry_of: str | None = Field(description="the job whose failed items these are")
+    search: SearchAnswer | None = Field(description="how far a search is, and what it found")
     metadata: dict[str, str]
     error: dict[str, Any] | None
     links: dict[str, str]
@@ -139,25 +141,6 @@ class ModelAnswer(Answer):
     created_at: Moment
     created: UnixTime = Field(description="as OpenAI's clients read it")
     owned_by: Literal["skim"] = "skim"
-
-
-class SkipSetAnswer(Answer):
-    """The sub-layers one device kind leaves out while drafting."""
-
-    id: str
-    object: Literal["skip_set"] = "skip_set"
-    model: str
-    revision: str | None
-    attention: list[int]
-    mlp: list[int]
-    device_kind: str
-    dtype: str
-    batch_class: str
-    is_active: bool
-    estimates: dict[str, Any]
-    measurements: dict[str, Any]
-    created_at: Moment
-    activated_at: Moment | None
 
 
 class WorkerAnswer(Answer):

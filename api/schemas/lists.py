@@ -6,10 +6,10 @@ from api.schemas.answers import (
     JobAnswer,
     KeyAnswer,
     ModelAnswer,
-    SkipSetAnswer,
     TenantAnswer,
     WorkerAnswer,
 )
+from api.schemas.found import ActivationAnswer, FireAnswer, SearchAnswer, SkipSetAnswer, TrialAnswer
 from api.schemas.pages import Page
 
 
@@ -27,6 +27,22 @@ class ModelPage(Page[ModelAnswer]):
 
 class SkipSetPage(Page[SkipSetAnswer]):
     """Skip sets of one model."""
+
+
+class ActivationPage(Page[ActivationAnswer]):
+    """What served a model's places, newest first."""
+
+
+class SearchPage(Page[SearchAnswer]):
+    """Searches, newest first."""
+
+
+class TrialPage(Page[TrialAnswer]):
+    """Trials of one search by number."""
+
+
+class FirePage(Page[FireAnswer]):
+    """Nights of one schedule, newest first."""
 
 
 class WorkerPage(Page[WorkerAnswer]):

@@ -59,6 +59,19 @@ class ItemCursor(Query):
     status: Status | None = None
 
 
+class NumberCursor(Query):
+    """Which trials or activations to list, by number."""
+
+    after: int | None = Field(default=None, ge=0, description="the last number of the page before")
+    limit: int = Field(default=100, ge=1, le=1000)
+
+
+class SearchCursor(Cursor):
+    """Which searches to list, newest first."""
+
+    model: str | None = Field(default=None, pattern=MODEL_NAME)
+
+
 class Wait(Query):
     """How long to wait for news of a job."""
 

@@ -5,12 +5,13 @@ The API imports nothing else of `workers`.
 
 from workers.queues.bell import Bell
 from workers.queues.broker import connect
-from workers.queues.names import CONTROL, DELIVER_TASK, SHARD_TASK, SWEEP_TASK, WEBHOOKS, queue_of
+from workers.queues.names import CONTROL, DELIVER_TASK, NIGHTS_TASK, SHARD_TASK, SWEEP_TASK, WEBHOOKS, queue_of
 from workers.queues.told import Piece, TextReader, TextWriter, Untold
 
 __all__ = [
     "CONTROL",
     "DELIVER_TASK",
+    "NIGHTS_TASK",
     "SHARD_TASK",
     "SWEEP_TASK",
     "WEBHOOKS",

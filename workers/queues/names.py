@@ -17,6 +17,7 @@ WEBHOOKS = Queue("webhooks", routing_key="webhooks")
 
 SHARD_TASK = "generate.shard"
 SWEEP_TASK = "control.sweep"
+NIGHTS_TASK = "control.nights"
 DELIVER_TASK = "webhooks.deliver"
 
 

@@ -41,7 +41,7 @@ def test_a_job_is_accepted_while_redis_is_down(caller: Caller) -> None:
     assert set(job) == {
         "id", "object", "kind", "model", "status", "priority", "counts", "queue", "usage", "parameters",
         "options", "decoding", "created_at", "started_at", "finished_at", "cancel_requested_at", "expires_at",
-        "delete_at", "retry_of",
+        "delete_at", "retry_of", "search",
         "metadata", "error", "links",
     }  # fmt: skip
     assert (job["object"], job["status"], job["priority"], job["metadata"]) == ("job", "queued", "bulk", {"team": "x"})
@@ -108,7 +108,7 @@ def test_items_keep_their_inputs(caller: Caller, database: Database) -> None:
     ("changes", "status", "field"),
     [
         ({"model": "nobody"}, 404, "model"),
-        ({"kind": "search"}, 400, "kind"),
+        ({"kind": "search"}, 400, "inputs"),
         ({"decoding": {"drafter": "magic"}}, 400, "decoding.drafter"),
         ({"parameters": {"max_tokens": 5, "min_tokens": 6}}, 400, "parameters.min_tokens"),
         ({"parameters": {"min_tokens": 257}}, 400, "parameters.min_tokens"),

@@ -11,12 +11,14 @@ from models.calibration import builtin_prompts
 from models.cancel import cancel
 from models.catalog import NewSkipSet, add_skip_set
 from models.claim import Claim
-from models.errors import CalibrationGone, LeaseLost, ModelChanged, SearchNotFound, SearchOpen
+from models.errors import CalibrationGone, Conflict, LeaseLost, ModelChanged, SearchNotFound, SearchOpen
+from models.findings import get_finding, list_findings, list_trials, stream_trials
 from models.opening import NewSearch, open_search
 from models.places import activate, active_sets, list_activations
+from models.retry import retry
 from models.searches import NewTrial, SearchProgress, SearchView, find_search, note_search, note_trials
 from models.settle import Found, SearchVerdict, settle_search
-from models.states import Calibration, JobKind, Lane, SearchOutcome, SearchPhase
+from models.states import Calibration, ItemStatus, JobKind, Lane, SearchOutcome, SearchPhase
 from models.submit import NewJob
 from models.tenants import change_tenant
 from tests.integration.registry.conftest import MODEL, TENANT, Registry, at_once, ref_of, result
@@ -269,3 +271,68 @@ def test_a_cancelled_search_makes_way(registry: Registry) -> None:
     with registry.database.session() as session:
         assert cancel(session, TENANT, job_id)
     assert seek(registry) != job_id
+
+
+def stopped(registry: Registry) -> str:
+    """A search that was cancelled after a trial."""
+    job_id = seek(registry)
+    claimed = registry.hold(job_id)
+    write(registry, claimed, note_search, PROGRESS)
+    write(registry, claimed, note_trials, [TRIAL])
+    with registry.database.session() as session:
+        cancel(session, TENANT, job_id)
+    assert registry.complete(claimed, ItemStatus.CANCELLED)
+    return job_id
+
+
+def resumed(registry: Registry, job_id: str) -> str:
+    with registry.database.session() as session:
+        return retry(session, TENANT, job_id).job_id
+
+
+def test_a_cancelled_search_is_resumed_from_its_trials(registry: Registry) -> None:
+    first = stopped(registry)
+    second = resumed(registry, first)
+
+    found = find(registry, second)
+    assert (found.study, found.seed, found.prompts) == (first, 7, find(registry, first).prompts)
+    claimed = registry.hold(second)
+    assert write(registry, claimed, note_trials, [TRIAL, replace(TRIAL, bits="0001")]) == 1
+    with registry.database.session() as session:
+        assert [(one.number, one.bits) for one in stream_trials(session, second)] == [(0, "0110"), (1, "0001")]
+        view = get_finding(session, TENANT, second)
+    assert (view.num_trials, view.best_speed, view.status) == (12, 1.2, "running")
+    assert registry.view(second).retry_of == first
+    assert registry.view(second).search == view
+
+
+def test_what_cannot_be_resumed_says_why(registry: Registry) -> None:
+    first = stopped(registry)
+    other = seek(registry)
+    with pytest.raises(SearchOpen) as caught:
+        resumed(registry, first)
+    assert caught.value.job_id == other
+    claimed = registry.hold(other)
+    write(registry, claimed, settle_search, PROMOTED)
+    registry.complete(claimed)
+    with pytest.raises(Conflict, match="came to its end"):
+        resumed(registry, other)
+    registry.rows("UPDATE models SET revision = 'r2'")
+    with pytest.raises(ModelChanged):
+        resumed(registry, first)
+
+
+def test_findings_and_trials_are_their_tenants(registry: Registry) -> None:
+    ids = [stopped(registry), stopped(registry)]
+    with registry.database.session() as session:
+        page = list_findings(session, TENANT, limit=1)
+        rest = list_findings(session, TENANT, after=page.data[0].job_id, model=MODEL)
+        trials = list_trials(session, TENANT, ids[0], limit=1)
+        assert list_trials(session, TENANT, ids[0], after=0).data == ()
+        assert list_findings(session, "ten_b").data == list_findings(session, TENANT, model="other").data == ()
+        for call in (get_finding, list_trials):
+            with pytest.raises(SearchNotFound):
+                call(session, "ten_b", ids[0])
+    assert [one.job_id for one in page.data + rest.data] == ids[::-1]
+    assert (page.has_more, rest.has_more, trials.has_more) == (True, False, False)
+    assert (trials.data[0].bits, trials.data[0].speed) == ("0110", 1.2)

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from api.errors import ApiError, Fault, InvalidFields, Malformed, NotAvailable
+from api.errors import ApiError, Fault, InvalidFields, Malformed
+from api.schemas.bodies import BODY
 from api.schemas.inputs import INPUTS, JOB, GenerateJob, Parameters
 from api.schemas.registrations import KeyRegistration, ModelRegistration
+from api.schemas.searching import SearchJob
 from api.validation import parse, path
 
 JOB_BODY: dict[str, Any] = {"kind": "generate", "model": "m", "inputs": [{"prompt": "a"}]}
@@ -102,11 +104,45 @@ def test_every_fault_is_told() -> None:
     assert error.message.endswith("(and 2 more)")
 
 
-def test_search_waits_for_a_later_version() -> None:
-    error = refusal({"kind": "search"})
+SEARCH: dict[str, Any] = {"kind": "search", "model": "m"}
+PROMPTS = [{"prompt": "a"}, {"messages": [{"role": "user", "content": "b"}]}]
 
-    assert isinstance(error, NotAvailable)
-    assert error.faults == (Fault("kind", "search jobs are not available yet"),)
+
+def test_a_search_gets_its_defaults() -> None:
+    job = parse(BODY, json.dumps(SEARCH).encode())
+
+    assert isinstance(job, SearchJob)
+    assert (job.budget.trials, job.budget.seconds, job.promote, job.sampler) == (400, None, True, "gp")
+    assert (job.calibration.source, job.batch_class, job.device_kind) == (None, "1", None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"inputs": []}, "inputs"),
+        ({"parameters": {}}, "parameters"),
+        ({"budget": {"trials": 0}}, "budget.trials"),
+        ({"budget": {"seconds": 0}}, "budget.seconds"),
+        ({"budget": {"trials": -1, "seconds": 5}}, "budget.trials"),
+        ({"calibration": {"prompts": []}}, "calibration.prompts"),
+        ({"calibration": {"prompts": PROMPTS[:1]}}, "calibration.prompts"),
+        ({"calibration": {"prompts": PROMPTS * 33}}, "calibration.prompts"),
+        ({"calibration": {"prompts": [*PROMPTS, {"prompt": ""}]}}, "calibration.prompts[2].prompt"),
+        ({"calibration": {"prompts": [*PROMPTS, {}]}}, "calibration.prompts[2]"),
+        ({"calibration": {"source": "inline"}}, "calibration"),
+        ({"calibration": {"source": "recent", "prompts": PROMPTS}}, "calibration"),
+        ({"calibration": {"source": "nowhere"}}, "calibration.source"),
+        ({"sampler": "luck"}, "sampler"),
+        ({"batch_class": "3"}, "batch_class"),
+        ({"device_kind": "tpu"}, "device_kind"),
+        ({"promote": "yes"}, "promote"),
+    ],
+)
+def test_of_a_search_too_the_field_is_named(changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidFields) as caught:
+        parse(BODY, json.dumps({**SEARCH, **changes}).encode())
+
+    assert [fault.field for fault in caught.value.faults] == [field]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,85 @@
+"""Skip sets of a model: what was found, what is active where and was before, and changing it (admin scope)."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from api.adapter import blueprint
+from api.auth import auth, principal
+from api.conditional import respond
+from api.finding_views import activation_answer, skip_set_answer
+from api.idempotency import is_first
+from api.schemas.found import ActivationAnswer, SkipSetAnswer
+from api.schemas.lists import ActivationPage, SkipSetPage
+from api.schemas.pages import NumberCursor
+from api.schemas.searching import RollBack
+from api.services import services
+from api.views import page_of
+from models.audit import Action, note
+from models.catalog import get_skip_set, list_skip_sets
+from models.places import activate, last_activation, list_activations, roll_back
+
+routes = blueprint("skip_sets", "Skip sets")
+
+
+@routes.get("/v1/models/<id:name>/skip-sets")
+@routes.auth_required(auth)
+@routes.output(SkipSetPage)
+def read_skip_sets(name: str) -> SkipSetPage:
+    """List the skip sets of a model, the active ones among them."""
+    with services().database.session() as session:
+        views = list_skip_sets(session, name)
+    return page_of(SkipSetPage, [skip_set_answer(view) for view in views], has_more=False)
+
+
+@routes.get("/v1/models/<id:name>/skip-sets/<id:skip_set_id>")
+@routes.auth_required(auth)
+@routes.output(SkipSetAnswer)
+def read_skip_set(name: str, skip_set_id: str) -> Response:
+    """Read a skip set: what it leaves out, what it was measured at, whether it is active or stale."""
+    with services().database.session() as session:
+        return respond(skip_set_answer(get_skip_set(session, name, skip_set_id)))
+
+
+@routes.post("/v1/models/<id:name>/skip-sets/<id:skip_set_id>/activate")
+@routes.doc(responses={409: "Of another revision, dtype or depth", 422: "Idempotency-Key used before"})
+@routes.auth_required(auth, roles=["admin"])
+@routes.output(SkipSetAnswer)
+def activate_skip_set(name: str, skip_set_id: str) -> Response:
+    """Draft with this skip set where it was found for, from the next seconds on."""
+    caller = principal()
+    with services().database.session() as session:
+        if is_first(session, caller.tenant_id):
+            view = activate(session, name, skip_set_id, actor_id=caller.key_id)
+            note(session, caller.tenant_id, Action.SKIP_SET_ACTIVATED, skip_set_id, caller.key_id)
+        else:
+            view = get_skip_set(session, name, skip_set_id)
+    return respond(skip_set_answer(view))
+
+
+@routes.post("/v1/models/<id:name>/skip-sets/rollback")
+@routes.doc(responses={409: "Nothing to roll back", 422: "Idempotency-Key used before"})
+@routes.auth_required(auth, roles=["admin"])
+@routes.input(RollBack)
+@routes.output(ActivationAnswer)
+def roll_back_skip_set(name: str, json_data: RollBack) -> Response:
+    """Undo the last activation of a place: whatever drafted there before does so again."""
+    caller, place = principal(), (json_data.device_kind, json_data.batch_class)
+    with services().database.session() as session:
+        if is_first(session, caller.tenant_id, (json_data.model_dump_json().encode(),)):
+            view = roll_back(session, name, *place, actor_id=caller.key_id)
+            note(session, caller.tenant_id, Action.SKIP_SET_ROLLED_BACK, view.became or name, caller.key_id)
+        else:
+            view = last_activation(session, name, *place)
+    return respond(activation_answer(view))
+
+
+@routes.get("/v1/models/<id:name>/activations")
+@routes.auth_required(auth)
+@routes.input(NumberCursor, location="query")
+@routes.output(ActivationPage)
+def read_activations(name: str, query_data: NumberCursor) -> ActivationPage:
+    """List what was activated for a model, when and by which key or search, newest first."""
+    with services().database.session() as session:
+        page = list_activations(session, name, after=query_data.after, limit=query_data.limit)
+    return page_of(ActivationPage, [activation_answer(view) for view in page.data], has_more=page.has_more)
