@@ -3,8 +3,9 @@
 Notation: a row's draft of depth d is right with probability r_d given that those before it were; K drafts give it
 E(K) = 1 + r_1 + r_1 r_2 + ... + r_1 ... r_K expected tokens (the bonus token of the full network included).
 
-Rows are told apart: what counts is 1 / E(K), the rounds that a token of each row takes, and not the tokens of all rows
-together. Few rows that run far ahead end a batch no sooner, while every row pays for the columns.
+What counts is 1 / E(K), the rounds that a token of each row takes, as the root mean square over rows, and not the
+tokens of all rows together: a few rows that run far ahead end a batch no sooner, while every row pays for the columns.
+The square lets the rows that gain least count most, for a batch ends with its slowest row (bench/LOG.md).
 """
 
 from collections.abc import Callable, Sequence
@@ -48,8 +49,8 @@ class Plan:
 class Outlook:
     """What a group of rows (at least one) may expect of every drafter and number of drafts.
 
-    ``lookup``, ``skip`` and ``cascade`` are the rounds that a token takes, summed over the rows; every array has an
-    entry for each K from 0 to ``most``.
+    ``lookup``, ``skip`` and ``cascade`` are the squares of the rounds that a token takes, summed over the rows; every
+    array has an entry for each K from 0 to ``most``.
     """
 
     def __init__(self, bids: Sequence[Bid], most: int) -> None:
@@ -59,8 +60,8 @@ class Outlook:
     def __len__(self) -> int:
         return len(self._bids)
 
-    def rounds(self, drafter: Drafter) -> Numbers:
-        """By the drafter; no drafts are none of lookup's."""
+    def of(self, drafter: Drafter) -> Numbers:
+        """The squares by the drafter; no drafts are none of lookup's."""
         if drafter is Drafter.SKIP:
             return self.skip
         return self.cascade if drafter is Drafter.CASCADE else self.lookup
@@ -76,15 +77,15 @@ class Outlook:
 
     @cached_property
     def lookup(self) -> Numbers:
-        return _rounds(self._looked_up)
+        return _squares(self._looked_up)
 
     @cached_property
     def skip(self) -> Numbers:
-        return _rounds(self._skipped)
+        return _squares(self._skipped)
 
     @cached_property
     def cascade(self) -> Numbers:
-        return _rounds(np.where(self._depths < self._heads[:, None], self._looked_up, self._skipped))
+        return _squares(np.where(self._depths < self._heads[:, None], self._looked_up, self._skipped))
 
     @cached_property
     def cascade_steps(self) -> NDArray[np.int64]:
@@ -120,10 +121,10 @@ class Outlook:
         return np.where(self._depths < self._rooms[:, None], rates, 0.0)
 
 
-def _rounds(rates: Numbers) -> Numbers:
-    """1 / E(K) summed over rows, from the rates [rows, most] of their drafts."""
+def _squares(rates: Numbers) -> Numbers:
+    """1 / E(K) squared, summed over rows, from the rates [rows, most] of their drafts."""
     rounds: Numbers = 1 / (1 + rates.cumprod(1).cumsum(1))
-    return np.concatenate(([float(len(rates))], rounds.sum(0)))
+    return np.concatenate(([float(len(rates))], (rounds**2).sum(0)))
 
 
 class Prices:
