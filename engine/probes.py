@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-_SHARE = 0.01  # of all time spent decoding
+_SHARE = 0.005  # of all time spent decoding
 
 
 @dataclass(slots=True)

@@ -233,13 +233,13 @@ def test_probes_cost_a_small_share() -> None:
     count, share = play(controller(GENTLE, CHEAP), skip=0.05, tokens=1)
 
     assert 0 < count < 40
-    assert share < 0.011
+    assert share < 0.0051
 
 
 def test_probes_that_gain_go_on() -> None:
     count, share = play(controller(GENTLE, CHEAP), skip=0.05, tokens=3)
 
-    assert count > 350  # every round, once the first was affordable
+    assert count > 300  # every round, once the first was affordable
     assert share < 0
 
 
@@ -251,7 +251,7 @@ def test_probes_live_on_a_budget() -> None:
     probes = Probes()
     assert not probes.may(0.5)
 
-    for _ in range(60):
+    for _ in range(120):
         probes.pay(cost_s=1.0, tokens=1, best_rate=1.0, is_probe=False)
     assert probes.may(0.5)
     probes.pay(cost_s=1.5, tokens=1, best_rate=1.0, is_probe=True)
