@@ -1,7 +1,7 @@
 """What ``auto`` makes of texts that a network wrote, beside plain decoding and lookup, counted in step costs.
 
-``python -m bench.replay --texts FILE.json --costs RESULT.json``: texts as ``bench.texts`` writes them, costs as a result
-of ``bench.decoding compare`` holds them. Runs no network, so that a rule of the controller is judged in seconds;
+``python -m bench.replay --texts FILE.json --costs RESULT.json``: texts as ``bench.texts`` writes them, costs as a
+result of ``bench.decoding compare`` holds them. Runs no network, so that a rule of the controller is judged in seconds;
 skipping is left out, as what a skip set drafts is not in a text.
 """
 
