@@ -45,6 +45,9 @@ class _Refusal(Exception):
         self.detail = detail
 
 
+# Of what is left of the window, for looking: one that runs into its end has no verdict, and the device may be shared.
+SHARE: Final = 0.5
+
 CLOCK: Final = text("SELECT statement_timestamp()")
 
 # Locked while they are dealt with; those that another beat has locked are its own to deal with.
@@ -113,7 +116,7 @@ def _open(session: Session, schedule: ScheduleView, fire_time: datetime, now: da
         batch_class=settings.batch_class,
         sampler=settings.sampler,
         max_trials=settings.max_trials,
-        max_seconds=settings.max_seconds,
+        max_seconds=min(settings.max_seconds or left_s, left_s * SHARE),
         promotes=settings.promotes,
         seed=secrets.randbits(63),
         calibration=settings.calibration,

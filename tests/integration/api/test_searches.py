@@ -104,6 +104,19 @@ def test_results_are_every_trial_and_outlive_the_job(caller: Caller, database: D
     assert caller.get("/v1/searches?model=other").json["data"] == []
 
 
+def test_its_picture_is_a_page_that_asks_for_nothing(caller: Caller, database: Database) -> None:
+    job_id = search(caller)
+    early = caller.get(f"/v1/searches/{job_id}/report")
+    work(database, job_id, promoted())
+    late = caller.get(f"/v1/searches/{job_id}/report")
+
+    assert (early.status_code, early.content_type) == (200, "text/html; charset=utf-8")
+    assert early.headers["Content-Security-Policy"] == "default-src 'none'; style-src 'unsafe-inline'"
+    assert "No verdict yet: queued." in early.text
+    assert "It was made active." in late.text
+    assert late.text.count("<title>trial ") == 2
+
+
 def test_a_search_needs_the_admin_scope_and_is_its_tenants(caller: Caller, make_caller: MakeCaller) -> None:
     worker = make_caller(scopes=(Scope.JOBS,))
     stranger = make_caller("ten_other")

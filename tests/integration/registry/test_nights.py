@@ -75,6 +75,13 @@ def test_a_night_opens_a_search_of_the_schedules_tenant(watched: Registry) -> No
     assert job.expires_at - job.created_at == timedelta(hours=4, seconds=-20)  # done by the end of the window
 
 
+def test_a_search_stops_looking_early_enough_to_end_in_its_window(watched: Registry) -> None:
+    put(watched, max_seconds=None)
+    look(watched, FIRST + timedelta(hours=3))
+
+    assert watched.rows("SELECT max_seconds FROM searches") == [(1800.0,)]
+
+
 def test_two_beats_open_one_search(watched: Registry) -> None:
     answers = at_once(*(partial(look, watched, FIRST) for _ in range(4)))
 
