@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
+from models.catalog import add_model
 from models.errors import InvalidSchedule, ModelNotFound, ScheduleNotFound, ScheduleTaken
 from models.fleet import announce
 from models.nights import Night, pass_nights
 from models.schedules import delete_schedule, get_schedule, list_fires, put_schedule
 from models.settle import settle_search
 from models.states import FireDecision
-from tests.integration.registry.conftest import MODEL, TENANT, Registry, at_once
+from tests.integration.registry.conftest import MODEL, TENANT, Registry, at_once, model
 from tests.integration.registry.test_jobs import beat
 from tests.integration.registry.test_searches import PROMOTED, activated, write
 from tests.tools.nightly import SCHEDULE
@@ -182,6 +183,18 @@ def test_a_paused_schedule_has_no_nights_and_none_to_make_up_for(watched: Regist
         assert get_schedule(session, TENANT, MODEL).next_fire_at is None
         resumed = put_schedule(session, TENANT, MODEL, SCHEDULE)
     assert resumed.looked_until > datetime.now(UTC) - timedelta(minutes=1)
+
+
+def test_a_time_zone_that_is_gone_pauses_its_schedule_and_no_other(watched: Registry) -> None:
+    with watched.database.session() as session:
+        add_model(session, model("other"))
+        put_schedule(session, TENANT, "other", SCHEDULE)
+    watched.rows("UPDATE schedules SET looked_until = :begin", begin=BEGIN)
+    watched.rows("UPDATE schedules SET timezone = 'Europe/Atlantis' WHERE model = :model", model=MODEL)
+
+    assert sorted(reasons(watched, FIRST)) == ["invalid_schedule", "no_worker"]
+    assert look(watched, FIRST + timedelta(minutes=1)) == []
+    assert watched.rows("SELECT model FROM schedules WHERE is_paused") == [(MODEL,)]
 
 
 def test_history_tells_what_each_night_came_to(watched: Registry) -> None:
