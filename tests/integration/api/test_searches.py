@@ -226,7 +226,9 @@ def test_skip_sets_are_read_activated_and_rolled_back(
         ("activated", new["id"]),
         ("promoted", old["id"]),
     ]
-    assert history[0]["actor_id"] is not None
+    assert all((one["actor_id"] is None) == (one["search_id"] is not None) for one in history)
+    stranger = make_caller("ten_other").get(f"/v1/models/{MODEL}/activations").json["data"]
+    assert stranger == [{**one, "actor_id": None, "search_id": None} for one in history]
     actions = [one["action"] for one in caller.get("/v1/audit").json["data"] if one["action"].startswith("skip_set")]
     assert actions == ["skip_set.rolled_back", "skip_set.activated"]
     worker = make_caller(scopes=(Scope.JOBS,))
