@@ -119,6 +119,10 @@ class Client:
         """A search with its evidence."""
         return self._ask("GET", f"/v1/searches/{search_id}")
 
+    def trials(self, search_id: str) -> Iterator[Json]:
+        """All trials of a search so far, by number."""
+        return self._rows(f"/v1/searches/{search_id}/trials", {}, page=1000)
+
     def report(self, search_id: str) -> str:
         """The picture of a search, as HTML."""
         with self._translated():

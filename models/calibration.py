@@ -23,7 +23,8 @@ MAX_TOKENS: Final = 64  # of each reference continuation
 MAX_CHARACTERS: Final = 4000  # of a document
 ASK: Final = "Summarise the following text in a few sentences.\n\n"
 
-# Newest jobs first, a few items of each, so that no single job is all there is. Only what fits the context whole.
+# Newest jobs first, a few items of each, so that no single job is all there is. Only what fits the context whole, with
+# room for the continuation and for drafts behind it.
 RECENT: Final = text("""
 SELECT recent.job_id, recent.index FROM (
     SELECT jobs.id, jobs.kind FROM jobs JOIN tenants ON tenants.id = jobs.tenant_id AND tenants.allows_calibration
@@ -33,15 +34,19 @@ SELECT recent.job_id, recent.index FROM (
 ) AS newest CROSS JOIN LATERAL (
     SELECT job_id, index FROM items
     WHERE job_id = newest.id AND status = 'succeeded'
-      AND (newest.kind = 'summarize' OR (usage ->> 'prompt_tokens')::int + :max_tokens
+      AND (newest.kind = 'summarize' OR (usage ->> 'prompt_tokens')::int + 2 * :max_tokens
            < (SELECT context_length FROM models WHERE name = :model))
     ORDER BY index LIMIT 4
 ) AS recent
 LIMIT :num
 """)
 
+# Of a document as many characters as are half a context, by the tokens that it came to when it was summarised.
 LOOK_UP: Final = text("""
-SELECT items.input, models.context_length, models.has_chat_template
+SELECT items.input, models.has_chat_template, least(
+           :most, models.context_length / 2.0 * length(items.input ->> 'document')
+               / greatest((items.usage ->> 'prompt_tokens')::int, 1)
+       )::int AS num_characters
 FROM unnest(CAST(:job_ids AS text[]), CAST(:indices AS int[])) WITH ORDINALITY AS wanted(job_id, index, place)
 JOIN items USING (job_id, index) JOIN jobs ON jobs.id = items.job_id
 JOIN tenants ON tenants.id = jobs.tenant_id AND tenants.allows_calibration
@@ -78,15 +83,15 @@ def prompts_of(session: Session, job_id: str, given: Json) -> tuple[Json, ...]:
         return tuple(given["prompts"])
     wanted = given["items"]
     columns = {"job_ids": [job for job, _ in wanted], "indices": [index for _, index in wanted]}
-    rows = session.execute(LOOK_UP, columns).all()
+    rows = session.execute(LOOK_UP, columns | {"most": MAX_CHARACTERS}).all()
     if len(rows) < len(wanted):
         raise CalibrationGone(job_id)
-    return tuple(_prompt(row.input, row.context_length, row.has_chat_template) for row in rows)
+    return tuple(_prompt(row.input, row.num_characters, row.has_chat_template) for row in rows)
 
 
-def _prompt(given: Json, context_length: int, has_chat_template: bool) -> Json:
-    """An item's input as a prompt; of a document that is summarised, as much as surely fits."""
+def _prompt(given: Json, num_characters: int, has_chat_template: bool) -> Json:
+    """An item's input as a prompt; of a document that was summarised, its beginning."""
     if "document" not in given:
         return {name: given[name] for name in ("prompt", "messages") if name in given}
-    asked = ASK + given["document"][: min(MAX_CHARACTERS, context_length // 2)]
+    asked = ASK + given["document"][:num_characters]
     return {"messages": [{"role": "user", "content": asked}]} if has_chat_template else {"prompt": asked}

@@ -109,6 +109,12 @@ UPDATE skip_sets SET stale_since = :now, stale_evidence = CAST(:evidence AS json
 WHERE id = :id AND is_active AND stale_since IS NULL
 """)
 
+# Of sets that nobody drafts with any more, looks are not needed for long; the others' first ones are their baseline.
+FORGET: Final = text("""
+DELETE FROM acceptances USING skip_sets
+WHERE skip_sets.id = skip_set_id AND NOT is_active AND until < CAST(:now AS timestamptz) - interval '30 days'
+""")
+
 
 def watch(session: Session, *, now: datetime | None = None) -> list[str]:
     """Add up what was accepted since the last look and mark the active skip sets that drifted; their ids.
@@ -123,6 +129,7 @@ def watch(session: Session, *, now: datetime | None = None) -> list[str]:
     if until - looked < timedelta(seconds=LOOK_S):
         return []
     session.execute(COUNT, {"since": looked, "until": until})
+    session.execute(FORGET, {"now": moment})
     return [skip_set_id for skip_set_id in session.execute(WATCHED).scalars() if _judge(session, skip_set_id, moment)]
 
 

@@ -7,14 +7,14 @@ do it, none is open and the window still is; whatever is decided is written down
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from models.catalog import ModelView, get_model
 from models.cron import fires_between
-from models.errors import QuotaExceeded, SearchOpen
+from models.errors import InvalidSchedule, QuotaExceeded, SearchOpen
 from models.ids import new_id
 from models.need import Need, Reason, needed, searchable_kinds
 from models.opening import NewSearch, open_search
@@ -45,6 +45,9 @@ class _Refusal(Exception):
         self.detail = detail
 
 
+# Of what is left of the window, for looking: one that runs into its end has no verdict, and the device may be shared.
+SHARE: Final = 0.5
+
 CLOCK: Final = text("SELECT statement_timestamp()")
 
 # Locked while they are dealt with; those that another beat has locked are its own to deal with.
@@ -61,13 +64,25 @@ SEEN: Final = text("SELECT EXISTS (SELECT FROM fires WHERE schedule_id = :schedu
 
 LOOKED: Final = text("UPDATE schedules SET looked_until = :fire_time WHERE id = :schedule_id")
 
+PAUSE: Final = text("UPDATE schedules SET is_paused = TRUE WHERE id = :schedule_id")
+
 
 def pass_nights(session: Session, *, now: datetime | None = None) -> list[Night]:
     """Deal with every fire time up to `now`, the database's clock when left out."""
     moment: datetime = now or session.execute(CLOCK).scalar_one()
-    schedules = [schedule_view(row) for row in session.execute(WAITING, {"now": moment})]
-    found = [_pass(session, schedule, moment) for schedule in schedules]
+    found = [_pass_or_pause(session, row, moment) for row in session.execute(WAITING, {"now": moment}).all()]
     return [night for night in found if night is not None]
+
+
+def _pass_or_pause(session: Session, row: Row[Any], now: datetime) -> Night | None:
+    """A schedule that was good once, as before its time zone was renamed, is paused and says so; others go on."""
+    try:
+        return _pass(session, schedule_view(row), now)
+    except InvalidSchedule as error:
+        session.execute(PAUSE, {"schedule_id": row.id})
+        night = Night(row.model, now, FireDecision.SKIPPED, "invalid_schedule", str(error), 0)
+        _write(session, row.id, row.tenant_id, night, now)
+        return night
 
 
 def _pass(session: Session, schedule: ScheduleView, now: datetime) -> Night | None:
@@ -80,9 +95,13 @@ def _pass(session: Session, schedule: ScheduleView, now: datetime) -> Night | No
     if session.execute(SEEN, fire).scalar_one():
         return None
     night = _decide(session, schedule, due, now)
-    told = {name: getattr(night, name) for name in Night.__slots__} | {"decision": night.decision.value}
-    session.execute(WRITE, told | fire | {"id": new_id("fire"), "tenant_id": schedule.tenant_id, "at": now})
+    _write(session, schedule.id, schedule.tenant_id, night, now)
     return night
+
+
+def _write(session: Session, schedule_id: str, tenant_id: str, night: Night, now: datetime) -> None:
+    told = {name: getattr(night, name) for name in Night.__slots__} | {"decision": night.decision.value}
+    session.execute(WRITE, told | {"id": new_id("fire"), "schedule_id": schedule_id, "tenant_id": tenant_id, "at": now})
 
 
 def _decide(session: Session, schedule: ScheduleView, due: list[datetime], now: datetime) -> Night:
@@ -113,7 +132,7 @@ def _open(session: Session, schedule: ScheduleView, fire_time: datetime, now: da
         batch_class=settings.batch_class,
         sampler=settings.sampler,
         max_trials=settings.max_trials,
-        max_seconds=settings.max_seconds,
+        max_seconds=min(settings.max_seconds or left_s, left_s * SHARE),
         promotes=settings.promotes,
         seed=secrets.randbits(63),
         calibration=settings.calibration,

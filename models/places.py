@@ -49,6 +49,7 @@ class ActivationView:
     was: str | None
     became: str | None
     undid: int | None
+    tenant_id: str | None
     job_id: str | None
     actor_id: str | None
     at: datetime
@@ -56,10 +57,11 @@ class ActivationView:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What moves a place: the search `job_id` or the key `actor_id`; a roll back names the activation it undoes."""
+    """What moves a place: a tenant's search `job_id` or key `actor_id`; a roll back names the activation it undoes."""
 
     kind: ActivationKind
     became: str | None
+    tenant_id: str | None = None
     actor_id: str | None = None
     job_id: str | None = None
     undid: int | None = None
@@ -89,8 +91,10 @@ WHERE id = :id
 """)
 
 WRITE: Final = text("""
-INSERT INTO activations (model, revision, device_kind, dtype, batch_class, kind, was, became, undid, job_id, actor_id)
-VALUES (:model, :revision, :device_kind, :dtype, :batch_class, :kind, :was, :became, :undid, :job_id, :actor_id)
+INSERT INTO activations (model, revision, device_kind, dtype, batch_class, kind, was, became, undid, tenant_id,
+                         job_id, actor_id)
+VALUES (:model, :revision, :device_kind, :dtype, :batch_class, :kind, :was, :became, :undid, :tenant_id, :job_id,
+        :actor_id)
 """)
 
 NEWEST: Final = text("""
@@ -143,7 +147,9 @@ def move(session: Session, place: Place, change: Change) -> bool:
     return True
 
 
-def activate(session: Session, model: str, skip_set_id: str, *, actor_id: str | None = None) -> SkipSetView:
+def activate(
+    session: Session, model: str, skip_set_id: str, *, tenant_id: str | None = None, actor_id: str | None = None
+) -> SkipSetView:
     """Make a skip set the active one of its place.
 
     Raises:
@@ -156,12 +162,18 @@ def activate(session: Session, model: str, skip_set_id: str, *, actor_id: str | 
     reason = _misfit(found, now)
     if reason is not None:
         raise WrongPlace(skip_set_id, reason)
-    move(session, place_of(found), Change(ActivationKind.ACTIVATED, skip_set_id, actor_id))
+    move(session, place_of(found), Change(ActivationKind.ACTIVATED, skip_set_id, tenant_id, actor_id))
     return get_skip_set(session, model, skip_set_id)
 
 
 def roll_back(
-    session: Session, model: str, device_kind: str, batch_class: str, *, actor_id: str | None = None
+    session: Session,
+    model: str,
+    device_kind: str,
+    batch_class: str,
+    *,
+    tenant_id: str | None = None,
+    actor_id: str | None = None,
 ) -> ActivationView:
     """Undo the last activation of a place of the model's present revision and dtype; returns what was written.
 
@@ -172,7 +184,7 @@ def roll_back(
     last = session.execute(UNDOABLE, asdict(place)).one_or_none()
     if last is None:
         raise NothingBefore(model)
-    move(session, place, Change(ActivationKind.ROLLED_BACK, last.was, actor_id, undid=last.number))
+    move(session, place, Change(ActivationKind.ROLLED_BACK, last.was, tenant_id, actor_id, undid=last.number))
     return last_activation(session, model, device_kind, batch_class)
 
 

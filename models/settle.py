@@ -144,7 +144,7 @@ def _act(
     if now not in (verdict.incumbent_id, PLAIN, None):
         return False, OVERTAKEN
     kind = ActivationKind.PROMOTED if is_new else ActivationKind.PLAIN
-    move(session, place, Change(kind, skip_set_id if is_new else PLAIN, job_id=search.job_id))
+    move(session, place, Change(kind, skip_set_id if is_new else PLAIN, search.tenant_id, job_id=search.job_id))
     return is_new, None if is_new else REASONS[verdict.outcome]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response
 
 from api.adapter import blueprint
-from api.auth import auth, principal
+from api.auth import auth, is_operator, principal
 from api.conditional import respond
 from api.finding_views import activation_answer, skip_set_answer
 from api.idempotency import is_first
@@ -17,7 +17,7 @@ from api.services import services
 from api.views import page_of
 from models.audit import Action, note
 from models.catalog import get_skip_set, list_skip_sets
-from models.places import activate, last_activation, list_activations, roll_back
+from models.places import ActivationView, activate, last_activation, list_activations, roll_back
 
 routes = blueprint("skip_sets", "Skip sets")
 
@@ -50,7 +50,7 @@ def activate_skip_set(name: str, skip_set_id: str) -> Response:
     caller = principal()
     with services().database.session() as session:
         if is_first(session, caller.tenant_id):
-            view = activate(session, name, skip_set_id, actor_id=caller.key_id)
+            view = activate(session, name, skip_set_id, tenant_id=caller.tenant_id, actor_id=caller.key_id)
             note(session, caller.tenant_id, Action.SKIP_SET_ACTIVATED, skip_set_id, caller.key_id)
         else:
             view = get_skip_set(session, name, skip_set_id)
@@ -67,11 +67,11 @@ def roll_back_skip_set(name: str, json_data: RollBack) -> Response:
     caller, place = principal(), (json_data.device_kind, json_data.batch_class)
     with services().database.session() as session:
         if is_first(session, caller.tenant_id, (json_data.model_dump_json().encode(),)):
-            view = roll_back(session, name, *place, actor_id=caller.key_id)
+            view = roll_back(session, name, *place, tenant_id=caller.tenant_id, actor_id=caller.key_id)
             note(session, caller.tenant_id, Action.SKIP_SET_ROLLED_BACK, view.became or name, caller.key_id)
         else:
             view = last_activation(session, name, *place)
-    return respond(activation_answer(view))
+    return respond(_answer(view))
 
 
 @routes.get("/v1/models/<id:name>/activations")
@@ -79,7 +79,15 @@ def roll_back_skip_set(name: str, json_data: RollBack) -> Response:
 @routes.input(NumberCursor, location="query")
 @routes.output(ActivationPage)
 def read_activations(name: str, query_data: NumberCursor) -> ActivationPage:
-    """List what was activated for a model, when and by which key or search, newest first."""
+    """List what was activated for a model and when, newest first; by which key or search, if that is the tenant's."""
     with services().database.session() as session:
         page = list_activations(session, name, after=query_data.after, limit=query_data.limit)
-    return page_of(ActivationPage, [activation_answer(view) for view in page.data], has_more=page.has_more)
+    return page_of(ActivationPage, [_answer(view) for view in page.data], has_more=page.has_more)
+
+
+def _answer(view: ActivationView) -> ActivationAnswer:
+    """By whom a place was changed is told to its tenant, and to those who run the service."""
+    answer = activation_answer(view)
+    if is_operator() or view.tenant_id == principal().tenant_id:
+        return answer
+    return answer.model_copy(update={"actor_id": None, "search_id": None})

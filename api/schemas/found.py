@@ -105,8 +105,8 @@ class ActivationAnswer(Answer):
     was: str | None
     became: str | None
     undid: int | None = Field(description="the activation that a roll back undid")
-    search_id: str | None = Field(validation_alias="job_id")
-    actor_id: str | None = Field(description="the API key; null for a search")
+    search_id: str | None = Field(validation_alias="job_id", description="null where it is another tenant's")
+    actor_id: str | None = Field(description="the API key; null for a search, and for another tenant's key")
     at: Moment
 
 

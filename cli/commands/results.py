@@ -16,6 +16,9 @@ from cli.client import Client
 from cli.errors import UsageError
 from cli.progress import watch
 from cli.session import Session, session
+from cli.tables import rows_table
+
+TRIALS = ("number", "source", "prompts", "speed", "spread", "acceptance", "draft_length", "bits")
 
 
 def results(
@@ -43,7 +46,10 @@ def results(
 
 
 def print_results(here: Session, client: Client, job_id: str) -> None:
-    """Write every text under its name, for people to read; the text alone if there is only one."""
+    """Write every text under its name, for people to read; the text alone if there is one. Of a search, its trials."""
+    if client.job(job_id).search is not None:
+        here.out.print(rows_table(client.trials(job_id), TRIALS))
+        return
     texts = (named for item in client.items(job_id) for named in item.texts.items())
     first = list(islice(texts, 2))
     if len(first) == 1:

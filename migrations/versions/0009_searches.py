@@ -152,6 +152,7 @@ CREATE TABLE activations (
     was text,
     became text,
     undid bigint,
+    tenant_id text,
     job_id text,
     actor_id text,
     at timestamptz DEFAULT statement_timestamp() NOT NULL,

@@ -99,6 +99,7 @@ class Activation(Base):
     was: Mapped[str | None]
     became: Mapped[str | None]
     undid: Mapped[int | None] = mapped_column(BigInteger)
+    tenant_id: Mapped[str | None]  # whose search or key it was
     job_id: Mapped[str | None]  # of the search that promoted
     actor_id: Mapped[str | None]  # the API key, null for the service itself
     at: Mapped[datetime] = mapped_column(server_default=CLOCK)

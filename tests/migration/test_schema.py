@@ -1,6 +1,8 @@
 """The migrations make exactly the schema that the tables say, and can be undone with rows in them."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from alembic import command
@@ -11,13 +13,19 @@ from sqlalchemy import Connection, text
 
 from models.batches import NewBatch, open_batch, start_batch
 from models.bootstrap import configuration, upgrade
+from models.catalog import NewSkipSet, add_skip_set
 from models.database import Database, connect
 from models.files import NewFile, add_file
-from models.states import JobKind, Lane
+from models.nights import pass_nights
+from models.opening import NewSearch, open_search
+from models.places import activate
+from models.schedules import put_schedule
+from models.states import Calibration, JobKind, Lane
 from models.submit import NewItem, NewJob, submit
 from models.tables import Base
 from models.tables.files import FilePurpose
 from models.tenants import ensure_tenant
+from tests.tools.nightly import SCHEDULE
 
 # Everything a schema is made of, as PostgreSQL itself writes it down.
 CATALOGUE = text("""
@@ -87,7 +95,7 @@ def test_upgrading_again_changes_nothing(database: Database, database_url: str) 
     upgrade(database_url)
 
     with database.session() as session:
-        assert session.execute(text("SELECT count(*) FROM items")).scalar_one() == 4
+        assert session.execute(text("SELECT count(*) FROM items")).scalar_one() == 5
 
 
 def test_one_line_of_history(database: Database) -> None:
@@ -116,3 +124,17 @@ def _fill(database: Database) -> None:
         file = add_file(session, NewFile("ten_a", "input.jsonl", FilePurpose.BATCH), [b"a", b"b"])
         batch_id = open_batch(session, NewBatch("ten_a", file.id, "/v1/completions", "24h", 86_400, {}))
         start_batch(session, batch_id, new_job, [NewItem("a", {"prompt": "a"})])
+        search = NewSearch("cpu", "1", "tpe", 8, None, promotes=True, seed=1, calibration=Calibration.BUILTIN)
+        job_id = open_search(session, replace(new_job, kind=JobKind.SEARCH, lane=Lane.SEARCH), search).job_id
+        skip_set = add_skip_set(session, NewSkipSet("tiny", (0,), (), "cpu", "float32", "1", job_id=job_id))
+        activate(session, "tiny", skip_set.id)
+        session.execute(
+            text("""
+            INSERT INTO trials (job_id, number, bits, source, prompts, speed, spread, acceptance, loss, draft_length,
+                                device_seconds)
+            VALUES (:job_id, 0, '1000', 'greedy', 1, 1, 0, 1, 0, 4, 1)
+            """),
+            {"job_id": job_id},
+        )
+        put_schedule(session, "ten_a", "tiny", SCHEDULE)
+        pass_nights(session, now=datetime.now(UTC) + timedelta(days=2))

@@ -104,6 +104,19 @@ def test_results_are_every_trial_and_outlive_the_job(caller: Caller, database: D
     assert caller.get("/v1/searches?model=other").json["data"] == []
 
 
+def test_its_picture_is_a_page_that_asks_for_nothing(caller: Caller, database: Database) -> None:
+    job_id = search(caller)
+    early = caller.get(f"/v1/searches/{job_id}/report")
+    work(database, job_id, promoted())
+    late = caller.get(f"/v1/searches/{job_id}/report")
+
+    assert (early.status_code, early.content_type) == (200, "text/html; charset=utf-8")
+    assert early.headers["Content-Security-Policy"] == "default-src 'none'; style-src 'unsafe-inline'"
+    assert "No verdict yet: queued." in early.text
+    assert "It was made active." in late.text
+    assert late.text.count("<title>trial ") == 2
+
+
 def test_a_search_needs_the_admin_scope_and_is_its_tenants(caller: Caller, make_caller: MakeCaller) -> None:
     worker = make_caller(scopes=(Scope.JOBS,))
     stranger = make_caller("ten_other")
@@ -213,7 +226,9 @@ def test_skip_sets_are_read_activated_and_rolled_back(
         ("activated", new["id"]),
         ("promoted", old["id"]),
     ]
-    assert history[0]["actor_id"] is not None
+    assert all((one["actor_id"] is None) == (one["search_id"] is not None) for one in history)
+    stranger = make_caller("ten_other").get(f"/v1/models/{MODEL}/activations").json["data"]
+    assert stranger == [{**one, "actor_id": None, "search_id": None} for one in history]
     actions = [one["action"] for one in caller.get("/v1/audit").json["data"] if one["action"].startswith("skip_set")]
     assert actions == ["skip_set.rolled_back", "skip_set.activated"]
     worker = make_caller(scopes=(Scope.JOBS,))

@@ -102,3 +102,13 @@ def test_a_set_is_compared_with_itself_since_it_was_activated(registry: Registry
     for number in (2, 3):
         work(registry, skip_set_id, BEGIN + number * LOOK, 70)
         assert look(registry, BEGIN + number * LOOK) == []
+
+
+def test_looks_at_what_nobody_drafts_with_are_forgotten(registry: Registry) -> None:
+    retired, active = activated(registry), activated(registry)
+    for skip_set_id in (retired, active):
+        work(registry, skip_set_id, BEGIN, 80)
+    look(registry, BEGIN)
+    look(registry, BEGIN + timedelta(days=31))
+
+    assert registry.rows("SELECT skip_set_id FROM acceptances") == [(active,)]

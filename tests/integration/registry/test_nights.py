@@ -7,29 +7,18 @@ from typing import Any
 
 import pytest
 
+from models.catalog import add_model
 from models.errors import InvalidSchedule, ModelNotFound, ScheduleNotFound, ScheduleTaken
 from models.fleet import announce
 from models.nights import Night, pass_nights
-from models.schedules import ScheduleSettings, delete_schedule, get_schedule, list_fires, put_schedule
+from models.schedules import delete_schedule, get_schedule, list_fires, put_schedule
 from models.settle import settle_search
-from models.states import Calibration, FireDecision
-from tests.integration.registry.conftest import MODEL, TENANT, Registry, at_once
+from models.states import FireDecision
+from tests.integration.registry.conftest import MODEL, TENANT, Registry, at_once, model
 from tests.integration.registry.test_jobs import beat
 from tests.integration.registry.test_searches import PROMOTED, activated, write
+from tests.tools.nightly import SCHEDULE
 
-SETTINGS = ScheduleSettings(
-    cron="30 2 * * *",
-    timezone="Europe/Berlin",
-    max_trials=40,
-    max_seconds=600.0,
-    window_s=4 * 3600,
-    max_age_days=7,
-    batch_class="1",
-    sampler="gp",
-    promotes=True,
-    calibration=Calibration.BUILTIN,
-    is_paused=False,
-)
 BEGIN = datetime(2030, 7, 1, 12, tzinfo=UTC)
 FIRST = datetime(2030, 7, 2, 0, 30, tzinfo=UTC)  # 02:30 in Berlin
 DAY = timedelta(days=1)
@@ -45,7 +34,7 @@ def watched(registry: Registry) -> Registry:
 
 def put(registry: Registry, **changes: Any) -> None:
     with registry.database.session() as session:
-        put_schedule(session, TENANT, MODEL, replace(SETTINGS, **changes))
+        put_schedule(session, TENANT, MODEL, replace(SCHEDULE, **changes))
     registry.rows("UPDATE schedules SET looked_until = :begin", begin=BEGIN)
 
 
@@ -85,6 +74,13 @@ def test_a_night_opens_a_search_of_the_schedules_tenant(watched: Registry) -> No
     assert job.metadata["reason"] == "never_searched"
     assert job.expires_at is not None
     assert job.expires_at - job.created_at == timedelta(hours=4, seconds=-20)  # done by the end of the window
+
+
+def test_a_search_stops_looking_early_enough_to_end_in_its_window(watched: Registry) -> None:
+    put(watched, max_seconds=None)
+    look(watched, FIRST + timedelta(hours=3))
+
+    assert watched.rows("SELECT max_seconds FROM searches") == [(1800.0,)]
 
 
 def test_two_beats_open_one_search(watched: Registry) -> None:
@@ -185,8 +181,20 @@ def test_a_paused_schedule_has_no_nights_and_none_to_make_up_for(watched: Regist
     assert look(watched, FIRST) == []
     with watched.database.session() as session:
         assert get_schedule(session, TENANT, MODEL).next_fire_at is None
-        resumed = put_schedule(session, TENANT, MODEL, SETTINGS)
+        resumed = put_schedule(session, TENANT, MODEL, SCHEDULE)
     assert resumed.looked_until > datetime.now(UTC) - timedelta(minutes=1)
+
+
+def test_a_time_zone_that_is_gone_pauses_its_schedule_and_no_other(watched: Registry) -> None:
+    with watched.database.session() as session:
+        add_model(session, model("other"))
+        put_schedule(session, TENANT, "other", SCHEDULE)
+    watched.rows("UPDATE schedules SET looked_until = :begin", begin=BEGIN)
+    watched.rows("UPDATE schedules SET timezone = 'Europe/Atlantis' WHERE model = :model", model=MODEL)
+
+    assert sorted(reasons(watched, FIRST)) == ["invalid_schedule", "no_worker"]
+    assert look(watched, FIRST + timedelta(minutes=1)) == []
+    assert watched.rows("SELECT model FROM schedules WHERE is_paused") == [(MODEL,)]
 
 
 def test_history_tells_what_each_night_came_to(watched: Registry) -> None:
@@ -206,9 +214,9 @@ def test_history_tells_what_each_night_came_to(watched: Registry) -> None:
 
 def test_changing_the_budget_loses_no_night(watched: Registry) -> None:
     with watched.database.session() as session:
-        same = put_schedule(session, TENANT, MODEL, replace(SETTINGS, max_trials=9))
+        same = put_schedule(session, TENANT, MODEL, replace(SCHEDULE, max_trials=9))
         assert (same.looked_until, same.next_fire_at) == (BEGIN, FIRST)
-        other = put_schedule(session, TENANT, MODEL, replace(SETTINGS, cron="0 4 * * *"))
+        other = put_schedule(session, TENANT, MODEL, replace(SCHEDULE, cron="0 4 * * *"))
     assert other.looked_until != BEGIN
 
 
@@ -220,8 +228,8 @@ def test_a_schedule_is_its_tenants(watched: Registry) -> None:
             with pytest.raises(ModelNotFound):
                 call(session, TENANT, "nobody")
         with pytest.raises(ScheduleTaken):
-            put_schedule(session, "ten_b", MODEL, SETTINGS)
+            put_schedule(session, "ten_b", MODEL, SCHEDULE)
         with pytest.raises(InvalidSchedule):
-            put_schedule(session, TENANT, MODEL, replace(SETTINGS, timezone="Mars/Base"))
+            put_schedule(session, TENANT, MODEL, replace(SCHEDULE, timezone="Mars/Base"))
         delete_schedule(session, TENANT, MODEL)
-        assert put_schedule(session, "ten_b", MODEL, SETTINGS).tenant_id == "ten_b"
+        assert put_schedule(session, "ten_b", MODEL, SCHEDULE).tenant_id == "ten_b"

@@ -245,16 +245,21 @@ def test_without_enough_recent_prompts_the_built_in_ones_serve(registry: Registr
     assert registry.rows("SELECT calibration FROM searches") == [("builtin",)]
 
 
-def test_documents_are_asked_about_and_cut_to_fit(registry: Registry) -> None:
+@pytest.mark.parametrize(("prompt_tokens", "num_characters"), [(1000, 1280), (5000, 256), (1, 4000)])
+def test_documents_are_asked_about_and_cut_to_half_a_context(
+    registry: Registry, prompt_tokens: int, num_characters: int
+) -> None:
     with registry.database.session() as session:
         change_tenant(session, TENANT, allows_calibration=True)
     job_id = registry.submit(2, kind=JobKind.SUMMARIZE)
     registry.rows("""UPDATE items SET input = jsonb_build_object('document', repeat('word ', 1000))""")
-    registry.complete(registry.hold(job_id))
+    claimed = registry.hold(job_id)
+    usage = {"prompt_tokens": prompt_tokens, "completion_tokens": 9}
+    registry.record(claimed, *(replace(result(index), usage=usage) for index in (0, 1)))
 
     found = find(registry, seek(registry, calibration=Calibration.RECENT))
     asked = [prompt["messages"][0]["content"] for prompt in found.prompts]
-    assert [text.partition("\n\n")[2] for text in asked] == [("word " * 1000)[:256]] * 2
+    assert [text.partition("\n\n")[2] for text in asked] == [("word " * 1000)[:num_characters]] * 2
 
 
 def test_a_search_outlives_its_job(registry: Registry) -> None:
