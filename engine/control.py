@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.costs import StepCosts
-from engine.goodput import Bid, Numbers, Outlook, Plan, Prices
+from engine.goodput import POWER, Bid, Numbers, Outlook, Plan, Prices
 from engine.probes import Probes
 from engine.request import Drafter, Exit
 
@@ -19,17 +19,17 @@ _PROBE = Plan(Drafter.SKIP, 1)
 
 @dataclass(slots=True)
 class _Load:
-    """A round's rows in all, and what those that asked for a drafter bring: squares of the rounds that a token takes,
-    summed over them; columns; draft passes.
+    """A round's rows in all, and what those that asked for a drafter bring: the rounds that a token takes to
+    their power, summed over them; columns; draft passes.
     """
 
     rows: int
-    squares: float = 0.0
+    powers: float = 0.0
     width: int = 1
     steps: int = 0
 
     def add(self, plan: Plan, outlook: Outlook) -> None:
-        self.squares += float(outlook.of(plan.drafter)[plan.drafts])
+        self.powers += float(outlook.of(plan.drafter)[plan.drafts])
         drafts = min(plan.drafts, outlook.longest if plan.drafter is Drafter.LOOKUP else outlook.most_room)
         self.width = max(self.width, drafts + 1)
         if plan.drafter is Drafter.SKIP:
@@ -81,7 +81,7 @@ class Controller:
                 others = len(bids) - len(groups[asked])
                 plans[asked] = self._asked(asked, outlook, prices, others, most)
                 load.add(plans[asked], outlook)
-        load.squares += len(groups[Drafter.PLAIN])
+        load.powers += len(groups[Drafter.PLAIN])
         if not groups[Drafter.AUTO]:
             return Decision(plans)
         return self._chosen(Outlook(groups[Drafter.AUTO], self._most), prices, load, most, plans)
@@ -119,7 +119,7 @@ class Controller:
         if not (self._can_skip and outlook.most_room and most):
             return False
         seconds = prices.skip(load.width, load.steps)[: most + 1]
-        right = load.squares + len(outlook) / np.arange(1.0, most + 2) ** 2
+        right = load.powers + len(outlook) / np.arange(1.0, most + 2) ** POWER
         beats = bool(_per_token(seconds, right, load.rows).min() < least)
         return beats and self._probes.may(float(seconds[_PROBE.drafts]) - load.rows * least)
 
@@ -133,10 +133,10 @@ class Controller:
 
 def _times(kind: Drafter, outlook: Outlook, prices: Prices, load: _Load) -> Numbers:
     """Seconds that a token takes, by K."""
-    return _per_token(prices.of(kind, outlook, load.width, load.steps), load.squares + outlook.of(kind), load.rows)
+    return _per_token(prices.of(kind, outlook, load.width, load.steps), load.powers + outlook.of(kind), load.rows)
 
 
-def _per_token(round_s: Numbers, squares: Numbers, rows: int) -> Numbers:
-    """Seconds that a token takes where rows, which share the passes, take rounds for it whose squares sum up so."""
-    seconds: Numbers = round_s * np.sqrt(squares / rows) / rows
+def _per_token(round_s: Numbers, powers: Numbers, rows: int) -> Numbers:
+    """Seconds that a token takes where rows, which share the passes, take rounds for it whose powers sum up so."""
+    seconds: Numbers = round_s * (powers / rows) ** (1 / POWER) / rows
     return seconds

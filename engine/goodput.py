@@ -3,9 +3,9 @@
 Notation: a row's draft of depth d is right with probability r_d given that those before it were; K drafts give it
 E(K) = 1 + r_1 + r_1 r_2 + ... + r_1 ... r_K expected tokens (the bonus token of the full network included).
 
-What counts is 1 / E(K), the rounds that a token of each row takes, as the root mean square over rows, and not the
-tokens of all rows together: a few rows that run far ahead end a batch no sooner, while every row pays for the columns.
-The square lets the rows that gain least count most, for a batch ends with its slowest row (bench/LOG.md).
+What counts is 1 / E(K), the rounds that a token of each row takes, as a power mean over rows, and not the tokens of all
+rows together: a few rows that run far ahead end a batch no sooner, while every row pays for the columns. The power lets
+the rows that gain least count most, for a batch ends with its slowest row.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +19,7 @@ from engine.costs import StepCosts
 from engine.request import Drafter
 
 Numbers = NDArray[np.float64]
+POWER = 4.0  # 1 would be the mean row and infinity the slowest; 1 to 8 were replayed (bench/LOG.md)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Plan:
 class Outlook:
     """What a group of rows (at least one) may expect of every drafter and number of drafts.
 
-    ``lookup``, ``skip`` and ``cascade`` are the squares of the rounds that a token takes, summed over the rows; every
+    ``lookup``, ``skip`` and ``cascade`` are the rounds that a token takes to that power, summed over the rows; every
     array has an entry for each K from 0 to ``most``.
     """
 
@@ -61,7 +62,7 @@ class Outlook:
         return len(self._bids)
 
     def of(self, drafter: Drafter) -> Numbers:
-        """The squares by the drafter; no drafts are none of lookup's."""
+        """By the drafter; no drafts are none of lookup's."""
         if drafter is Drafter.SKIP:
             return self.skip
         return self.cascade if drafter is Drafter.CASCADE else self.lookup
@@ -77,15 +78,15 @@ class Outlook:
 
     @cached_property
     def lookup(self) -> Numbers:
-        return _squares(self._looked_up)
+        return _powers(self._looked_up)
 
     @cached_property
     def skip(self) -> Numbers:
-        return _squares(self._skipped)
+        return _powers(self._skipped)
 
     @cached_property
     def cascade(self) -> Numbers:
-        return _squares(np.where(self._depths < self._heads[:, None], self._looked_up, self._skipped))
+        return _powers(np.where(self._depths < self._heads[:, None], self._looked_up, self._skipped))
 
     @cached_property
     def cascade_steps(self) -> NDArray[np.int64]:
@@ -121,10 +122,10 @@ class Outlook:
         return np.where(self._depths < self._rooms[:, None], rates, 0.0)
 
 
-def _squares(rates: Numbers) -> Numbers:
-    """1 / E(K) squared, summed over rows, from the rates [rows, most] of their drafts."""
+def _powers(rates: Numbers) -> Numbers:
+    """1 / E(K) to the power, summed over rows, from the rates [rows, most] of their drafts."""
     rounds: Numbers = 1 / (1 + rates.cumprod(1).cumsum(1))
-    return np.concatenate(([float(len(rates))], (rounds**2).sum(0)))
+    return np.concatenate(([float(len(rates))], (rounds**POWER).sum(0)))
 
 
 class Prices:

@@ -11,7 +11,7 @@ from engine.acceptance import Acceptance, Record
 from engine.confidence import Confidence
 from engine.control import Controller, Decision
 from engine.costs import Grid, StepCosts
-from engine.goodput import Bid, Outlook, Plan
+from engine.goodput import POWER, Bid, Outlook, Plan
 from engine.probes import Probes
 from engine.request import Drafter, Exit
 
@@ -105,7 +105,7 @@ def test_longer_matches_are_told_apart() -> None:
 
 @given(st.lists(RATES, max_size=MOST), RATES, st.integers(0, MOST))
 def test_rounds_a_token_follow_from_the_prefixes_that_are_right(rates: list[float], skip: float, room: int) -> None:
-    """The square of one over E(K) = 1 + r1 + r1 r2 + ..., drafter by drafter; a cascade goes on where lookup ends."""
+    """A power of one over E(K) = 1 + r1 + r1 r2 + ..., drafter by drafter; a cascade goes on where lookup ends."""
     rates = rates[:room]
     one = bid(rates, skip, room=room)
     outlook = Outlook([one, one], MOST)
@@ -113,7 +113,7 @@ def test_rounds_a_token_follow_from_the_prefixes_that_are_right(rates: list[floa
 
     for rows, told in ((rates, outlook.lookup), ([skip] * room, outlook.skip), (cascaded, outlook.cascade)):
         products = [math.prod(rows[:depth]) for depth in range(len(rows) + 1)]
-        assert told.tolist() == pytest.approx([2 / sum(products[: most + 1]) ** 2 for most in range(MOST + 1)])
+        assert told.tolist() == pytest.approx([2 / sum(products[: most + 1]) ** POWER for most in range(MOST + 1)])
     assert outlook.cascade_steps.tolist() == [max(0, min(most, room) - one.head) for most in range(MOST + 1)]
 
 
@@ -164,12 +164,12 @@ def test_the_choice_is_the_best_of_all(rows: list[tuple[list[float], float]], ve
     def time(plan: Plan) -> float:
         count, width = plan.drafts, verify.of(len(bids), plan.drafts + 1)
         if plan.drafter in (Drafter.PLAIN, Drafter.LOOKUP):
-            return math.sqrt(outlook.lookup[count]) * width
+            return float(outlook.lookup[count]) ** (1 / POWER) * width
         assert draft is not None
         step = draft.of(len(bids), 1)
         if plan.drafter is Drafter.SKIP:
-            return math.sqrt(outlook.skip[count]) * (width + count * step)
-        return math.sqrt(outlook.cascade[count]) * (width + int(outlook.cascade_steps[count]) * step)
+            return float(outlook.skip[count]) ** (1 / POWER) * (width + count * step)
+        return float(outlook.cascade[count]) ** (1 / POWER) * (width + int(outlook.cascade_steps[count]) * step)
 
     kinds = [Drafter.LOOKUP, *([Drafter.SKIP, Drafter.CASCADE] if draft else [])]
     least = min(time(Plan(kind, count)) for kind in kinds for count in range(MOST + 1))
