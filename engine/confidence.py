@@ -12,6 +12,7 @@ _MATCHES = (1, 2, 3, 4, 5, 7, 10, 16)  # shortest match of each class
 # Before anything was seen: what was measured on sampled text, the least of four kinds (bench/LOG.md).
 _PRIORS = (0.18, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.9)
 _SKIP_PRIOR = 0.6
+_MOST_PRIOR = 0.98  # what was measured on a few prompts is not promised of all
 
 
 class Confidence:
@@ -48,10 +49,14 @@ class Confidence:
             if draft != token:
                 return
 
-    def with_other_skips(self) -> "Confidence":
-        """For the drafts of another skip set: what is learned of lookups is shared, nothing of skipping."""
+    def with_other_skips(self, acceptance: float | None = None) -> "Confidence":
+        """For the drafts of another skip set: what is learned of lookups is shared, nothing of skipping.
+
+        ``acceptance`` is what somebody measured of the set, to begin with.
+        """
         other = Confidence()
         other._by_match = self._by_match
+        other._skip = Acceptance(_SKIP_PRIOR if acceptance is None else min(_MOST_PRIOR, acceptance))
         return other
 
     def _of_match(self, length: int) -> Acceptance:

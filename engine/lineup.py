@@ -25,13 +25,14 @@ class Active:
     """What drafts by skipping where nothing else is asked for.
 
     ``identity`` names the set in statistics; None for the one that networks start with. ``share``: a draft step over a
-    plain one, as whoever found the set measured it; None where nobody has. ``is_plain``: nothing beats plain decoding
-    there, so the set drafts only for rows that ask for it.
+    plain one; ``acceptance``: of its first drafts; both as whoever found the set measured them, None where nobody has.
+    ``is_plain``: nothing beats plain decoding there, so the set drafts only for rows that ask for it.
     """
 
     skip_set: SkipSet
     identity: str | None = None
     share: float | None = None
+    acceptance: float | None = None
     is_plain: bool = False
 
 

@@ -98,14 +98,15 @@ class Engine:
 
     def _drafters_of(self, active: Active | None) -> Drafters:
         options, most = self.options, self.options.width - 1
-        skip, costs = None, self.costs
+        skip, costs, confidence = None, self.costs, self._confidence
         if active is not None:
+            confidence = confidence.with_other_skips(active.acceptance)
             skip = SkipDrafter(draft_view(self._network, active.skip_set), self._cache)
             costs = costs if active.share is None else costs.with_draft(active.share)
         can_skip = active is not None and not active.is_plain
         padded = options.rows, options.padding.width
         controller = Controller(costs, most, padded, can_skip=can_skip, leave=options.leave)
-        return Drafters(skip, controller, most, self._confidence.with_other_skips(), options.leave)
+        return Drafters(skip, controller, most, options.leave, confidence)
 
     def swap(self, chosen: Mapping[BatchClass, Active]) -> None:
         """Draft with these skip sets from the next round on, where the network drafts by skipping at all.

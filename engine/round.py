@@ -77,13 +77,13 @@ class Drafters:
         skip: SkipDrafter | None,
         controller: Controller,
         most: int,
-        confidence: Confidence,
         leave: Exit = Exit.GOODPUT,
+        confidence: Confidence | None = None,
     ) -> None:
         self._skip = skip
         self._controller = controller
         self._most = most
-        self._confidence = confidence
+        self._confidence = confidence or Confidence()
         self._exit = AdaptiveExit() if leave is Exit.ADAPTIVE else None
 
     def propose(self, rows: Sequence[Row], slot_end: int, is_padded: bool) -> Round:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from transformers import PreTrainedModel
 
-from engine.confidence import Confidence
 from engine.control import Controller
 from engine.costs import StepCosts
 from engine.draft.skip import SkipDrafter
@@ -98,5 +97,5 @@ def guess_with(engine: Engine, guesses: Mapping[str, Sequence[int]]) -> None:
     """Let requests that ask for skip drafts have the scripted ones; the engine must know some skip set."""
     most, padded = engine.options.width - 1, (engine.options.rows, engine.options.padding.width)
     controller = Controller(StepCosts.assumed(), most, padded, can_skip=True, leave=Exit.FIXED)
-    scripted = Drafters(Scripted(guesses), controller, most, Confidence(), Exit.FIXED)
+    scripted = Drafters(Scripted(guesses), controller, most, Exit.FIXED)
     engine._lineup = Lineup(lambda _: scripted, None)

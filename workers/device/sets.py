@@ -6,7 +6,7 @@ from typing import Any
 from engine.skipset import SkipSet
 from models.catalog import SkipSetView
 
-# {batch class: {id, bits, share}}, None where nothing beats plain decoding. A class that is missing was never decided.
+# {batch class: {id, bits, share, acceptance}}, None where nothing beats plain decoding. A class that is missing was never decided.
 Sets = dict[str, dict[str, Any] | None]
 
 
@@ -16,6 +16,6 @@ def sets_of(active: Mapping[str, SkipSetView | None], layers: int) -> Sets:
 
 
 def _told(one: SkipSetView, layers: int) -> dict[str, Any]:
-    """`share`: a draft step over a plain one, as the search measured it; None where nobody did."""
-    bits = SkipSet.of(one.attention, one.mlp).bits(layers)
-    return {"id": one.id, "bits": bits, "share": one.estimates.get("draft_share")}
+    """`share`: a draft step over a plain one; `acceptance`: of first drafts. None where no search measured them."""
+    bits, seen = SkipSet.of(one.attention, one.mlp).bits(layers), one.estimates
+    return {"id": one.id, "bits": bits, "share": seen.get("draft_share"), "acceptance": seen.get("acceptance")}

@@ -5,6 +5,7 @@ Whatever it raises ends the search alone. What it says leaves as events; who ask
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 from transformers import PreTrainedModel
@@ -95,7 +96,7 @@ class SearchHost:
             self._outbox.append(self._news(run))
 
     def swap(self, classes: Mapping[str, Json | None]) -> None:
-        """Draft with other sets: {batch class: {id, bits, share}}, None where nothing beats plain decoding.
+        """Draft with other sets: {batch class: {id, bits, share, acceptance}}, None where nothing beats plain decoding.
 
         Raises: BadRequest for a set that the network cannot leave out.
         """
@@ -168,6 +169,7 @@ class SearchHost:
     def _active(self, kind: BatchClass, value: Json | None) -> Active | None:
         """Plain decoding keeps the last set known, for rows that ask for it."""
         if value is not None:
-            return Active(SkipSet.from_bits(value["bits"]), value["id"], value.get("share"))
+            skip_set = SkipSet.from_bits(value["bits"])
+            return Active(skip_set, value["id"], value.get("share"), value.get("acceptance"))
         last = self._known.get(kind) or self._engine.start_set
-        return None if last is None else Active(last.skip_set, last.identity, last.share, is_plain=True)
+        return None if last is None else replace(last, is_plain=True)

@@ -151,7 +151,7 @@ def answer_frame(search_id: str, entry: dict[str, Any]) -> Frame:
 
 
 def skip_sets_frame(classes: dict[str, Any]) -> Frame:
-    """`classes`: {batch class: {id, bits, share}}, None where nothing beats plain decoding."""
+    """`classes`: {batch class: {id, bits, share, acceptance}}, None where nothing beats plain decoding."""
     return {"type": "skip_sets", "classes": classes}
 
 

@@ -164,6 +164,19 @@ def test_a_search_gives_way_when_rows_lack_memory() -> None:
     assert not bench.engine.on_shortage()
 
 
+def test_a_plain_verdict_keeps_the_last_set_for_those_who_ask() -> None:
+    bench = Bench()
+    bits = SkipSet.of([1], [1]).bits(LAYERS)
+    bench.host.swap({"1": {"id": "ss", "bits": bits, "share": 0.5, "acceptance": 0.9}, "2-4": None})
+    first = decode_beside(bench, [Request("a", (1, 2), 20, drafter=Drafter.SKIP)])
+    bench.host.swap({"1": None})
+    asked = decode_beside(bench, [Request("b", (1, 2), 20, drafter=Drafter.SKIP)])
+    auto = decode_beside(bench, [Request("c", (1, 2), 60)])
+
+    seen = [one.statistics for outcome in (first, asked, auto) for one in outcome.finished.values()]
+    assert [one.skip_set_id for one in seen] == ["ss", "ss", None]
+
+
 def test_a_stopped_search_says_nothing_more() -> None:
     bench = Bench()
     bench.start()

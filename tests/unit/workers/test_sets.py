@@ -15,13 +15,13 @@ def view(**changes: object) -> SkipSetView:
 
 
 def test_sets_and_plain_decoding_are_told_apart() -> None:
-    measured = view(estimates={"draft_share": 0.6, "speed": 1.3})
+    measured = view(estimates={"draft_share": 0.6, "acceptance": 0.9, "speed": 1.3})
 
     told = sets_of({"1": measured, "2-4": None, "5+": view(id="other")}, 4)
 
     bits = SkipSet.of([1], [0, 3]).bits(4)
     assert told == {
-        "1": {"id": "ss", "bits": bits, "share": 0.6},
+        "1": {"id": "ss", "bits": bits, "share": 0.6, "acceptance": 0.9},
         "2-4": None,
-        "5+": {"id": "other", "bits": bits, "share": None},
+        "5+": {"id": "other", "bits": bits, "share": None, "acceptance": None},
     }
