@@ -6,7 +6,7 @@ from typing import Any
 from engine.skipset import SkipSet
 from models.catalog import SkipSetView
 
-# {batch class: {id, bits, share, acceptance}}, None where nothing beats plain decoding. A class that is missing was never decided.
+# {batch class: {id, bits, share, acceptance}}, None where nothing beats plain decoding. Missing: never decided.
 Sets = dict[str, dict[str, Any] | None]
 
 

@@ -98,7 +98,7 @@ class Link:
             self._send(connection, answer_frame(search_id, entry))
 
     def swap(self, classes: dict[str, Any]) -> None:
-        """Tell the engine what to draft with from now on: {batch class: {id, bits, share, acceptance}, or None for plain}."""
+        """Tell the engine what to draft with: {batch class: {id, bits, share, acceptance}, or None for plain}."""
         connection = self._socket
         if connection is not None:
             self._send(connection, skip_sets_frame(classes))

@@ -17,11 +17,11 @@ from tests.tools.networks import tiny
 from workers.search.host import SearchHost
 from workers.wire.searches import SearchEnd, SearchEntry, SearchNews, SearchOrder, parse_trial
 
-LAYERS = 5
+LAYERS = 4
 OPTIONS = Options(rows=6, length=128)
 
 
-def requests(count: int, tokens: int = 8) -> tuple[Request, ...]:
+def requests(count: int, tokens: int = 6) -> tuple[Request, ...]:
     return tuple(Request(str(i), (3 + i, 1, 4, 1, 5 + i, 9), tokens) for i in range(count))
 
 
@@ -31,7 +31,7 @@ ORDER = SearchOrder(
     requests(4),
     requests(6)[4:],
     "1",
-    max_trials=16,
+    max_trials=12,
     max_seconds=None,
     incumbent=None,
     spent={},
