@@ -29,7 +29,7 @@ from engine.skipset import SkipSet
 _MOST = 8  # drafts of a round that are weighed
 _SLOTS = 16  # references held at once, at most
 _SHARE = 0.25  # of the free memory that a search may take for them
-_TIMED = 4  # held-out prompts that finalists are timed on
+_TIMED = 4  # held-out prompts that finalists are timed on, at most; repeated where a full batch needs more
 _BATCHES = {BatchClass.ONE: 1, BatchClass.FEW: 3, BatchClass.MANY: 8}  # rows that stand for a class
 
 
@@ -112,8 +112,8 @@ class Run:
         return None if self.search is None else self.search.verdict
 
     def _run(self) -> Steps[None]:
-        wish = self._wish
-        requests = [*wish.calibration.scored, *wish.calibration.held_out]
+        wish, held_out = self._wish, self._wish.calibration.held_out
+        requests = [*wish.calibration.scored, *held_out]
         length = max(len(one.prompt) + 2 * one.max_tokens for one in requests) + _MOST
         cache = _cache(self._network, max(self._batch, min(_SLOTS, len(wish.calibration.scored))), self._batch, length)
         start = length - _MOST - max(one.max_tokens for one in requests)
@@ -122,7 +122,7 @@ class Run:
         references = References(
             self._network, cache, range(cache.shape.slots), self._eos, self.meter, chunk=self._chunk
         )
-        timed = list(islice(cycle(wish.calibration.held_out), max(_TIMED, self._batch)))
+        timed = list(islice(cycle(held_out[:_TIMED]), max(min(_TIMED, len(held_out)), self._batch)))
         self.search = Search(
             self._network,
             references,

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,9 +27,10 @@ from engine.request import (
 )
 from engine.search.trial import Source, Trial
 from engine.skipset import SkipSet
+from tests.tools.seeking import Seeker
 from workers.errors import EngineLost
 from workers.wire import Hello, Link, Server, frames
-from workers.wire.searches import SearchEnd, SearchEntry, SearchEvent, SearchNews, SearchOrder
+from workers.wire.searches import SearchEnd, SearchEntry, SearchOrder
 
 HELLO = Hello("/nowhere", 100, "float32", "cpu", "cpu", 4, 256, (0,))
 PATIENCE_S = 5.0
@@ -262,44 +263,6 @@ def test_nonsense_ends_only_its_own_connection(ends: Ends) -> None:
         intruder.sendall(b"\xff\xff\xff\xffnonsense")
         link.submit(Request("a", (1,), 3), inbox.put)
         assert inbox.get() == Admitted("a")
-
-
-class Seeker:
-    """Searches of as many units as they may have trials: each says where it is, the last one what it came to."""
-
-    def __init__(self) -> None:
-        self.num_units = 0
-        self.orders: dict[str, SearchOrder] = {}
-        self.answers: list[tuple[str, dict[str, Any]]] = []
-        self.sets: list[Mapping[str, dict[str, Any] | None]] = []
-
-    @property
-    def is_ready(self) -> bool:
-        return bool(self.orders)
-
-    def start(self, order: SearchOrder) -> Sequence[SearchEvent | Failed]:
-        if self.orders:
-            return [Failed(order.id, "search_running", "one at a time")]
-        self.orders[order.id] = order
-        return [SearchEntry(order.id, {"do": "propose", "free": []})]
-
-    def stop(self, search_id: str) -> None:
-        self.orders.pop(search_id, None)
-
-    def answer(self, search_id: str, entry: dict[str, Any]) -> None:
-        self.answers.append((search_id, {"do": entry["do"]}))
-
-    def swap(self, classes: Mapping[str, dict[str, Any] | None]) -> None:
-        self.sets.append(classes)
-
-    def step(self) -> Sequence[SearchEvent | Failed]:
-        time.sleep(0.002)
-        self.num_units += 1
-        (order,) = self.orders.values()
-        if self.num_units < order.max_trials:
-            return [SearchNews(order.id, "warm", self.num_units, None, None, {})]
-        self.orders.clear()
-        return [SearchEnd(order.id, "plain", None, {}, {"layers": order.layers})]
 
 
 def order_of(name: str, max_trials: int = 3) -> SearchOrder:
