@@ -33,7 +33,9 @@ class Meter:
     @contextmanager
     def on(self, phase: Phase) -> Iterator[None]:
         began = perf_counter()
-        yield
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        self.seconds[phase] += perf_counter() - began
+        try:
+            yield
+        finally:  # the last pass of a generator ends it
+            if self._device.type == "cuda":
+                torch.cuda.synchronize(self._device)
+            self.seconds[phase] += perf_counter() - began

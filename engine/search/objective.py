@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from engine.search.costs import Load
 from engine.search.meter import Meter, Phase
-from engine.search.reference import Reference, References
+from engine.search.reference import CHUNK, Reference, References
 from engine.search.scoring import Drafts, draft_all
 from engine.search.simulate import Reach, simulate_all
 from engine.search.steps import Steps
@@ -39,15 +39,23 @@ class _Scored:
 
 
 class Objective:
-    """Scores skip sets against references. ``most`` is the longest draft that is weighed."""
+    """Scores skip sets against references. ``most`` is the longest draft that is weighed, ``chunk`` the widest pass."""
 
     def __init__(
-        self, network: PreTrainedModel, references: References, load: Load, most: int, meter: Meter, block: int = 1
+        self,
+        network: PreTrainedModel,
+        references: References,
+        load: Load,
+        most: int,
+        meter: Meter,
+        block: int = 1,
+        chunk: int = CHUNK,
     ) -> None:
         self._network = network
         self._references = references
         self._meter = meter
         self._block = block
+        self._chunk = chunk
         self._scored: dict[SkipSet, _Scored] = {}
         self.load = load
         self.most = most
@@ -59,7 +67,8 @@ class Objective:
         for reference in references[len(scored.drafts) :]:
             slot = yield from self._references.fetch(reference)
             cache = self._references.cache
-            scored.drafts.append(self.metered(lambda: draft_all(view, cache, slot, reference, self._block)))  # noqa: B023
+            passes = draft_all(view, cache, slot, reference, block=self._block, most=self._chunk)
+            scored.drafts.append((yield from self._metered(passes, Phase.SCORING)))
             yield
         drafts_here = scored.drafts[: len(references)]
         tables = [
@@ -89,8 +98,8 @@ class Objective:
         view, tables = draft_view(self._network, skip_set), []
         for reference in references:
             slot = yield from self._references.fetch(reference)
-            passes = exact_table(view, self._references.cache, slot, reference, self.most)
-            tables.append((yield from self._metered(passes)))
+            passes = exact_table(view, self._references.cache, slot, reference, self.most, chunk=self._chunk)
+            tables.append((yield from self._metered(passes, Phase.RESCORING)))
         return tables
 
     def metered(self, work: Callable[[], Result]) -> Result:
@@ -98,14 +107,14 @@ class Objective:
         with self._meter.on(Phase.SCORING):
             return work()
 
-    def _metered(self, steps: Steps[Table]) -> Steps[Table]:
+    def _metered(self, steps: Steps[Result], phase: Phase) -> Steps[Result]:
         while True:
             try:
-                with self._meter.on(Phase.RESCORING):
+                with self._meter.on(phase):
                     next(steps)
             except StopIteration as end:
-                table: Table = end.value
-                return table
+                result: Result = end.value
+                return result
             yield
 
 

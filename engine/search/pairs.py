@@ -33,7 +33,7 @@ class Pair:
 @torch.inference_mode()
 def cancelling(network: PreTrainedModel, cache: SlotCache, slot: int, reference: Reference) -> list[Pair]:
     """Pairs of sub-layers whose outputs nearly cancel, the best first, from one pass over a held reference."""
-    outputs = _outputs(network, ScoringPass(cache, slot, reference, reference.width, 0))
+    outputs = _outputs(network, ScoringPass(cache, slot, reference, reference.width, 0, 0, reference.width))
     gram = torch.einsum("aph,bph->ab", outputs, outputs)
     norms = gram.diagonal()
     left = (norms + norms.unsqueeze(-1) + 2 * gram).clamp(min=0) / torch.maximum(norms, norms.unsqueeze(-1))

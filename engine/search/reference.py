@@ -54,12 +54,11 @@ class Reference:
         """The tokens that drafts start from."""
         return self.tokens[self.start :]
 
-    @property
-    def prefix(self) -> Prefix | None:
-        """What logit processors see at each of the drafts' positions; None without processors."""
+    def prefix_of(self, low: int, high: int) -> Prefix | None:
+        """What logit processors see at positions ``low`` to ``high`` of the drafts; None without processors."""
         if not self.request.sampling.has_processors:
             return None
-        return Prefix(self.request.prompt, (), self.picks[:-1], self.ends)
+        return Prefix(self.request.prompt, self.picks[:low], self.picks[low : high - 1], self.ends)
 
 
 class References:

@@ -10,6 +10,7 @@ from itertools import cycle, islice
 from transformers import PreTrainedModel
 
 from engine.cache import CacheShape, SlotCache
+from engine.costs import Grid
 from engine.errors import BadRequest
 from engine.lineup import BatchClass
 from engine.memory import free_memory
@@ -18,7 +19,7 @@ from engine.search.decode import Stopwatch
 from engine.search.finalists import Verdict
 from engine.search.meter import Meter, Phase
 from engine.search.objective import Objective
-from engine.search.reference import References
+from engine.search.reference import CHUNK, References
 from engine.search.search import Budget, Calibration, Search, Settings, check
 from engine.search.stage import Stage
 from engine.search.steps import Steps
@@ -126,7 +127,7 @@ class Run:
         self.search = Search(
             self._network,
             references,
-            Objective(self._network, references, load, _MOST, self.meter),
+            Objective(self._network, references, load, _MOST, self.meter, chunk=self._chunk),
             wish.calibration,
             self._notebook,
             self.meter,
@@ -162,9 +163,12 @@ def _cache(network: PreTrainedModel, slots: int, least: int, length: int) -> Slo
     return SlotCache(shape, network.dtype, network.device)
 
 
-def token_chunk(seconds: float, most: int, unit_s: float) -> int:
-    """How many tokens to prefill in a unit of ``unit_s``, where ``most`` of them take ``seconds``."""
-    return max(16, min(256, int(most * unit_s / seconds)))
+def token_chunk(verify: Grid, unit_s: float) -> int:
+    """How many tokens of one row a pass may have to take ``unit_s``, by what verifies cost; at least 16."""
+    widest = verify.widths[-1]
+    one, most = verify.of(1, 1), verify.of(1, widest)
+    each = max(most - one, 1e-9) / max(widest - 1, 1)
+    return max(16, min(CHUNK, 1 + int((unit_s - one) / each)))
 
 
 def spent_of(seconds: Mapping[str, float]) -> tuple[tuple[Phase, float], ...]:

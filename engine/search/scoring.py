@@ -1,4 +1,4 @@
-"""One pass that drafts from every position of a reference at once, under a block mask.
+"""One pass that drafts from every position of a reference at once, or from a part of them, under a block mask.
 
 The text is cut into blocks. A position sees the full network's keys and values of everything before its block and the
 draft's own of its block, which is what the drafts of a round that starts at the block's first position see. Stock
@@ -6,6 +6,7 @@ modules run the pass; only the mask and the place of the draft's keys differ fro
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from engine import rope
 from engine.cache import SlotCache
 from engine.passes import Chunk, Pass, logits_of
 from engine.sample import pick
-from engine.search.reference import Reference
+from engine.search.reference import CHUNK, Reference
+from engine.search.steps import Steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +36,18 @@ class Drafts:
 
 
 class ScoringPass(Pass):
-    """The tokens that drafts start from, with their keys behind the reference's own in the same slot.
+    """Tokens ``low`` to ``high`` of those that drafts start from, their keys behind the reference's own in its slot.
 
-    Here columns are not positions: visibility and windows follow positions.
+    Here columns are not positions: visibility and windows follow positions. No block may lie across ``low``.
     """
 
-    def __init__(self, cache: SlotCache, slot: int, reference: Reference, block: int, shift: int) -> None:
-        super().__init__(cache, slot, [Chunk(reference.inputs, reference.end)])
-        index = torch.arange(reference.width, device=self.columns.device)
+    def __init__(
+        self, cache: SlotCache, slot: int, reference: Reference, block: int, shift: int, low: int, high: int
+    ) -> None:
+        super().__init__(cache, slot, [Chunk(reference.inputs[low:high], reference.end)])
+        index = torch.arange(low, high, device=self.columns.device)
         begins = torch.div(index - shift, block, rounding_mode="floor") * block + shift
-        self._positions = self.columns - reference.width
+        self._positions = self.columns - reference.width + low
         sets = getattr(self.columns, rope.CARRIED, None)
         if sets is not None:  # rotary modules look for the row's frequencies on its positions
             setattr(self._positions, rope.CARRIED, sets)
@@ -65,24 +69,48 @@ class ScoringPass(Pass):
         return mask.repeat(groups, 1)[None, None]
 
 
-@torch.inference_mode()
 def draft_all(
-    view: PreTrainedModel, cache: SlotCache, slot: int, reference: Reference, block: int = 1, shift: int = 0
-) -> Drafts:
-    """Draft from every position of a reference that stands in ``slot``.
+    view: PreTrainedModel,
+    cache: SlotCache,
+    slot: int,
+    reference: Reference,
+    *,
+    block: int = 1,
+    shift: int = 0,
+    most: int = CHUNK,
+) -> Steps[Drafts]:
+    """Draft from every position of a reference that stands in ``slot``, about ``most`` of them a pass.
 
     Args:
         block: positions that see each other's draft keys; 1 gives the first draft of a round everywhere
         shift: where the first whole block begins
     """
-    run = ScoringPass(cache, slot, reference, block, shift)
-    logits = logits_of(view, run)
-    picks = pick(logits, [reference.request.sampling], run.positions, [reference.prefix])
+    size = max(1, most // block) * block
+    bounds = [0, *range(shift + size, reference.width, size), reference.width]
+    parts: list[Drafts | None] = []
+    for low, high in pairwise(bounds):
+        if parts:
+            yield
+        parts.append(_draft(view, reference, ScoringPass(cache, slot, reference, block, shift, low, high), low))
+        if parts[-1] is None:
+            cache.clear(slot, reference.end)  # a NaN under the mask of the next pass would spread
+    widths = [high - low for low, high in pairwise(bounds)]
+    whole = [_nothing(width) if part is None else part for part, width in zip(parts, widths, strict=True)]
+    return Drafts(*(np.concatenate([getattr(part, name) for part in whole]) for name in Drafts.__slots__))
+
+
+def _nothing(width: int) -> Drafts:
+    return Drafts(np.zeros(width, dtype=bool), np.zeros(width), np.full(width, np.inf))
+
+
+@torch.inference_mode()
+def _draft(view: PreTrainedModel, reference: Reference, run: ScoringPass, low: int) -> Drafts | None:
+    """One pass; None where its numbers are not finite."""
+    logits, high = logits_of(view, run), low + run.width
+    picks = pick(logits, [reference.request.sampling], run.positions, [reference.prefix_of(low, high)])
     if not all(picks.is_finite[0]):
-        cache.clear(slot, reference.end)  # a NaN under the mask of the next pass would spread
-        nothing = np.zeros(reference.width)
-        return Drafts(nothing.astype(bool), nothing, np.full(reference.width, np.inf))
-    picked = run.tokens.new_tensor([picks.tokens[0], reference.picks])
+        return None
+    picked = run.tokens.new_tensor([picks.tokens[0], reference.picks[low:high]])
     chosen = _log_probabilities(logits[0], picked)
     return Drafts((picked[0] == picked[1]).cpu().numpy(), np.exp(chosen[0]), -chosen[1])
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from engine.cache import SlotCache
-from engine.search.reference import Reference
+from engine.search.reference import CHUNK, Reference
 from engine.search.scoring import Drafts, draft_all
 from engine.search.steps import Steps
 
@@ -45,12 +45,14 @@ class Table:
         return np.asarray(leading.sum(axis=1))
 
 
-def exact_table(view: PreTrainedModel, cache: SlotCache, slot: int, reference: Reference, depth: int) -> Steps[Table]:
+def exact_table(
+    view: PreTrainedModel, cache: SlotCache, slot: int, reference: Reference, depth: int, *, chunk: int = CHUNK
+) -> Steps[Table]:
     """The exact table in ``depth`` passes: blocks of ``depth`` that begin one position later in each."""
     are_right = np.zeros((reference.width, depth), dtype=bool)
     confidence = np.zeros((reference.width, depth))
     for shift in range(depth):
-        drafts = draft_all(view, cache, slot, reference, depth, shift)
+        drafts = yield from draft_all(view, cache, slot, reference, block=depth, shift=shift, most=chunk)
         for k in range(depth):
             ends = slice(shift + k, reference.width, depth)  # drafts of depth k + 1 stand there in this pass
             starts = slice(shift, max(shift, reference.width - k), depth)

@@ -25,7 +25,7 @@ from workers.wire.searches import Json, SearchEntry, SearchEvent, SearchNews, Se
 
 log = structlog.get_logger(__name__)
 
-UNIT_S = 0.1  # that a unit of prefill is cut to
+UNIT_S = 0.12  # that units of many tokens are cut to
 NEWS_S = 1.0
 
 Told = SearchEvent | Failed
@@ -116,7 +116,6 @@ class SearchHost:
             spent=spent_of(order.spent),
         )
         options = self._engine.options
-        wide = self._engine.costs.verify.of(1, options.width)
         self._run = Run(
             self._network,
             wish,
@@ -124,7 +123,7 @@ class SearchHost:
             length=options.length,
             rows=options.rows,
             eos=self._eos,
-            chunk=token_chunk(wide, options.width, UNIT_S),
+            chunk=token_chunk(self._engine.costs.verify, UNIT_S),
         )
         self._id, self._notebook, self._said_at = order.id, notebook, 0.0
 

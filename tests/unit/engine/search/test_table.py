@@ -7,7 +7,7 @@ from engine.attention import adopt
 from engine.family import FAMILIES
 from engine.request import Request, Sampling
 from engine.search.meter import Meter
-from engine.search.reference import Reference, References
+from engine.search.reference import CHUNK, Reference, References
 from engine.search.simulate import Counts, Reach, simulate, simulate_all
 from engine.search.steps import drain
 from engine.search.table import Table, exact_table
@@ -32,19 +32,19 @@ def request_of(number: int, sampling: Sampling, tokens: int = 60) -> Request:
     return Request(str(number), prompt, tokens, sampling)
 
 
-def table_of(network: PreTrainedModel, skip_set: SkipSet, request: Request) -> Table:
+def table_of(network: PreTrainedModel, skip_set: SkipSet, request: Request, chunk: int = CHUNK) -> Table:
     cache = cache_of(network)
     references = References(network, cache, [1, 2], frozenset(), Meter(network.device))
     (reference,) = drain(references.write([request]))
     slot = drain(references.fetch(reference))
-    return drain(exact_table(draft_view(network, skip_set), cache, slot, reference, DEPTH))
+    return drain(exact_table(draft_view(network, skip_set), cache, slot, reference, DEPTH, chunk=chunk))
 
 
-@pytest.mark.parametrize("number", range(len(SETS)))
+@pytest.mark.parametrize(("number", "chunk"), [(0, CHUNK), (1, 16), (2, 3)])  # in one pass, in several, in blocks
 @pytest.mark.parametrize("sampling", SAMPLINGS.values(), ids=SAMPLINGS)
-def test_fixed_lengths_are_exact(sampling: Sampling, number: int) -> None:
+def test_fixed_lengths_are_exact(sampling: Sampling, number: int, chunk: int) -> None:
     network, skip_set, request = graded(), SETS[number], request_of(number, sampling)
-    table = table_of(network, skip_set, request)
+    table = table_of(network, skip_set, request, chunk)
     for most in (1, 3, 5):
         assert simulate(table, Reach(most)) == decode_for_real(network, skip_set, request, Reach(most))
 
@@ -70,7 +70,7 @@ def test_every_family(kind: str) -> None:
     network, skip_set = network_of(kind), SkipSet.of([1, 2], [2])
     adopt(network)
     request = Request("", tuple(range(11, 25)), 20, Sampling(0.9, seed=2))
-    table = table_of(network, skip_set, request)
+    table = table_of(network, skip_set, request, chunk=7)
 
     assert simulate(table, Reach(3)) == decode_for_real(network, skip_set, request, Reach(3))
 
