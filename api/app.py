@@ -11,6 +11,7 @@ from api import documentation, hooks, limits, problems
 from api.extension import EXTENSION
 from api.gate import Gate
 from api.ids import IdConverter
+from api.lengths import Lengths
 from api.routes import blueprints
 from api.services import Services
 from api.settings import Settings
@@ -54,4 +55,5 @@ def _services(settings: Settings) -> Services:
         watcher=Watcher(database),
         gate=Gate(settings.num_waiters),
         reader=TextReader(settings.redis_url),
+        lengths=Lengths(settings.home),
     )

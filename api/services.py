@@ -8,6 +8,7 @@ from flask import current_app
 
 from api.extension import EXTENSION
 from api.gate import Gate
+from api.lengths import Lengths
 from api.settings import Settings
 from api.watch import Watcher
 from models.database import Database
@@ -24,6 +25,7 @@ class Services:
     watcher: Watcher
     gate: Gate
     reader: TextReader
+    lengths: Lengths
 
 
 def services() -> Services:

@@ -13,6 +13,7 @@ from api.conditional import has_condition, is_known, respond, tag
 from api.documentation import JOB_BODY
 from api.idempotency import REPLAYED, fingerprint, is_first, key_of_request
 from api.schemas.answers import JobAnswer
+from api.schemas.inputs import RetryBody
 from api.schemas.lists import JobPage
 from api.schemas.pages import JobCursor, Wait
 from api.searching import check_searcher, open_job
@@ -22,7 +23,7 @@ from api.views import job_answer, page_of
 from models.cancel import cancel
 from models.jobs import delete_job, get_job, list_jobs
 from models.retry import retry
-from models.states import JobKind, JobStatus, Lane
+from models.states import ItemStatus, JobKind, JobStatus, Lane
 from models.submit import NewJob, Submitted, submit
 
 routes = blueprint("jobs", "Jobs")
@@ -110,18 +111,27 @@ def cancel_job(job_id: str) -> Response:
 
 
 @routes.post("/v1/jobs/<id:job_id>/retry")
-@routes.doc(responses={409: "Not finished, or nothing failed", 422: "Idempotency-Key used before"})
+@routes.doc(responses={409: "Not finished, or nothing to retry", 422: "Idempotency-Key used before"})
 @routes.auth_required(auth, roles=["jobs"])
+@routes.input(RetryBody)
 @routes.output(JobAnswer, status_code=202)
-def retry_job(job_id: str) -> Response:
-    """Make a new job of the items that failed or expired; the old one stays as it is.
+def retry_job(job_id: str, json_data: RetryBody) -> Response:
+    """Make a new job of the items that failed, were cancelled or expired; the old one stays as it is.
 
-    A search that was cancelled, failed or expired goes on from the trials that it has; that needs the admin scope.
+    The body may be left out; its `statuses` choose among the three. A search that did not come to its end goes on from
+    the trials that it has; that needs the admin scope.
     """
     with services().database.session() as session:
         if get_job(session, principal().tenant_id, job_id).kind is JobKind.SEARCH:
             check_searcher()
-        written = retry(session, principal().tenant_id, job_id, key=key_of_request(), fingerprint=fingerprint())
+        written = retry(
+            session,
+            principal().tenant_id,
+            job_id,
+            statuses=[ItemStatus(name) for name in dict.fromkeys(json_data.statuses)],
+            key=key_of_request(),
+            fingerprint=fingerprint((json_data.model_dump_json().encode(),)),
+        )
         job = job_answer(get_job(session, principal().tenant_id, written.job_id))
     services().bell.ring(job.model, Lane(job.priority))
     return respond(job, 202, _submitted(written))
