@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from models.errors import Conflict, JobNotFound
 from models.fleet import LIVE_S
+from models.notify import notify
 from models.page import Page, page_of
 from models.states import TERMINAL_JOB, ItemStatus, JobKind, JobStatus, Lane
 from models.tables import Item, Job
@@ -195,6 +196,7 @@ def delete_job(session: Session, tenant_id: str, job_id: str) -> None:
     if job.status not in TERMINAL_JOB:
         raise Conflict(f"job {job_id} is {job.status.value}: cancel it before deleting it")
     session.execute(delete(Job).where(Job.id == job_id))
+    notify(session, job_id)
 
 
 def _find(session: Session, tenant_id: str, job_id: str) -> Job:
