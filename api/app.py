@@ -54,6 +54,7 @@ def _services(settings: Settings) -> Services:
     return Services(
         settings=settings,
         database=database,
+        news=news,
         keys=Keys(database, news),
         jobs=Jobs(database, news),
         bell=Bell(database, connect_broker(settings.redis_url)),

@@ -67,16 +67,18 @@ class Copies(Generic[T]):
             place = self._places.get(key)
             if place is None or place.until <= time.monotonic():
                 place = self._places[key] = _Place()
-                if len(self._places) > self._size:
-                    self._places.popitem(last=False)
             self._places.move_to_end(key)
             return place
 
     def _load(self, key: str, place: _Place[T], load: Callable[[], T]) -> T:
         try:
-            return load()
+            copy = load()
         except BaseException:
             with self._lock:
-                if self._places.get(key) is place:  # what does not exist takes nobody's place
+                if self._places.get(key) is place:
                     del self._places[key]
             raise
+        with self._lock:  # only now: what does not exist takes nobody's place
+            while len(self._places) > self._size:
+                self._places.popitem(last=False)
+        return copy

@@ -10,6 +10,7 @@ from api.extension import EXTENSION
 from api.gate import Gate
 from api.jobs import Jobs
 from api.keys import Keys
+from api.news import News
 from api.settings import Settings
 from api.watch import Watcher
 from models.database import Database
@@ -22,6 +23,7 @@ class Services:
 
     settings: Settings
     database: Database
+    news: News
     keys: Keys
     jobs: Jobs
     bell: Bell
