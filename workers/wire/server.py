@@ -76,7 +76,7 @@ class Server:
         """Serve until stopped. Whatever the decoder raises ends it: the process is to be started anew."""
         try:
             while not (self._is_stopping and not self._connections):
-                self._exchange(0 if not self._decoder.is_idle else PULSE_S / 4)
+                self._exchange(0 if self._inbox or not self._decoder.is_idle else PULSE_S / 4)
                 if not self._decoder.is_idle:
                     self._report(self._decoder.admit())  # told before the first pass: it may be the last one
                     self._report(self._decoder.step())
