@@ -9,7 +9,7 @@ from api.errors import InvalidFields
 from api.schemas.completions import AnyBody, ChatBody
 from api.schemas.fields import MAX_SEED
 from models.catalog import ModelView
-from models.jobs import MAX_LOGPROBS, num_logprobs_of
+from models.items import MAX_LOGPROBS, num_logprobs_of
 
 # OpenAI's own, but for the length of a chat: theirs is the rest of the context, which a small model fills with noise.
 CHAT_TOKENS: Final = 256
