@@ -38,9 +38,9 @@ class Urgency:
         return self._check
 
     def first_tokens(self, rows: Sequence[Row]) -> int:
-        """How many of the last of these decoding rows get their first token in a pass of their own; counts as one."""
+        """How many of the last of these decoding rows get their first token in a pass without the bulk rows."""
         count = next((i for i, row in enumerate(reversed(rows)) if not _awaits_first(row)), len(rows))
-        if not count or count == len(rows) or self._debt >= _MOST:
+        if not count or all(row.request.interactive for row in rows) or self._debt >= _MOST:
             return 0
         self._debt += 1
         return count

@@ -63,6 +63,15 @@ def test_the_first_token_comes_without_bulk_rows_and_the_second_with_them() -> N
     assert sorted(told(second)) == ["a", "bb", "now"]
 
 
+def test_interactive_rows_make_no_way_for_each_other() -> None:
+    engine = Engine(NETWORK, Options(rows=4, length=200, width=1))
+    engine.submit(urgent("early"))
+    engine.step()
+    engine.submit(urgent("late"))
+
+    assert sorted(told(engine.step())) == ["early", "late"]
+
+
 @pytest.mark.parametrize("size", [5, 60])
 def test_whoever_is_wanted_all_the_time_changes_no_text(size: int) -> None:
     requests = [bulk("a", 40), bulk("bb"), bulk("ccc"), urgent("now", size), urgent("later", size, 1)]
