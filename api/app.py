@@ -13,6 +13,7 @@ from api.gate import Gate
 from api.ids import IdConverter
 from api.jobs import Jobs
 from api.keys import Keys
+from api.lengths import Lengths
 from api.news import News
 from api.routes import blueprints
 from api.services import Services
@@ -61,4 +62,5 @@ def _services(settings: Settings) -> Services:
         watcher=Watcher(news),
         gate=Gate(settings.num_waiters),
         reader=TextReader(settings.redis_url),
+        lengths=Lengths(settings.home),
     )

@@ -10,6 +10,7 @@ from api.extension import EXTENSION
 from api.gate import Gate
 from api.jobs import Jobs
 from api.keys import Keys
+from api.lengths import Lengths
 from api.news import News
 from api.settings import Settings
 from api.watch import Watcher
@@ -30,6 +31,7 @@ class Services:
     watcher: Watcher
     gate: Gate
     reader: TextReader
+    lengths: Lengths
 
 
 def services() -> Services:
