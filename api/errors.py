@@ -4,6 +4,7 @@ ApiError
 ├── BadSetting              500  an environment variable that cannot be used (at start only)
 ├── Malformed               400  a body that is not UTF-8 JSON or JSON Lines
 ├── InvalidFields           400  fields that break the schema or a rule across fields
+│   └── TooLong             400  a prompt that cannot fit the model's context
 ├── UnusableSource          400  a model source that does not exist or cannot be served
 ├── UnusableFile            400  a file that is not for this
 ├── NotCancellable          400  a batch that has ended
@@ -94,6 +95,12 @@ class InvalidFields(ApiError):
     def of(cls, field: str, message: str, line: int | None = None) -> InvalidFields:
         """One fault."""
         return cls((Fault(field, message, line),))
+
+
+class TooLong(InvalidFields):
+    """A prompt that cannot fit the model's context, whatever the worker would make of it."""
+
+    code = "context_length_exceeded"
 
 
 class UnusableSource(ApiError):

@@ -8,7 +8,22 @@ import typer
 from rich.markup import escape
 from typer.exceptions import TyperException
 
-from cli.commands import demo, jobs, keys, models, results, schedule, search, skipset, stack, submit, worker
+from cli.commands import (
+    audit,
+    deliveries,
+    demo,
+    jobs,
+    keys,
+    models,
+    results,
+    schedule,
+    search,
+    skipset,
+    stack,
+    submit,
+    tenants,
+    worker,
+)
 from cli.errors import INTERRUPTED, PIPE_CLOSED, SkimError, exit_codes
 from cli.session import Session
 
@@ -28,11 +43,14 @@ app.command()(jobs.show)
 app.command()(results.results)
 app.command()(jobs.cancel)
 app.command()(jobs.retry)
+app.command()(deliveries.deliveries)
 app.command()(search.search)
 app.add_typer(skipset.app, name="skipset")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
+app.add_typer(tenants.app, name="tenants")
+app.command()(audit.audit)
 app.command()(worker.worker)
 app.command()(demo.demo)
 

@@ -53,10 +53,7 @@ class Lineup:
 
     def at(self, rows: int) -> Drafters:
         """Those that draft for so many rows."""
-        return self._made[self.active_at(rows)]
-
-    def active_at(self, rows: int) -> Active | None:
-        return self._chosen.get(BatchClass.of(rows), self.start)
+        return self._made[self._chosen.get(BatchClass.of(rows), self.start)]
 
     def shorten(self) -> bool:
         """From now on all draft half as far; False when nothing is drafted any more."""

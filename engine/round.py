@@ -79,11 +79,13 @@ class Drafters:
         most: int,
         leave: Exit = Exit.GOODPUT,
         confidence: Confidence | None = None,
+        skip_set_id: str | None = None,
     ) -> None:
         self._skip = skip
         self._controller = controller
         self._most = most
         self._confidence = confidence or Confidence()
+        self.skip_set_id = skip_set_id  # who skips, for statistics
         self._exit = AdaptiveExit() if leave is Exit.ADAPTIVE else None
 
     def propose(self, rows: Sequence[Row], slot_end: int, is_padded: bool) -> Round:
@@ -97,6 +99,11 @@ class Drafters:
         skipped = self._skipped(rows, heads, limits)
         drafted = [Drafted(_drafter(head, tail), head, tail) for head, tail in zip(heads, skipped, strict=True)]
         return Round(rows, bids, drafted, decision)
+
+    def plain(self, rows: Sequence[Row]) -> Round:
+        """No drafts for any row."""
+        bids = [Bid(row.request.drafter) for row in rows]
+        return Round(rows, bids, [Drafted(Drafter.PLAIN) for _ in rows], Decision({Drafter.AUTO: Plan()}))
 
     def learn(self, this: Round, index: int, picked: Sequence[int], accepted: int) -> None:
         """Score a row's drafts, made or imagined, against what the full network picked behind its pending token."""

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from models.errors import CalibrationGone
+from models.retention import IS_KEPT
 
 Json = dict[str, Any]
 
@@ -25,10 +26,10 @@ ASK: Final = "Summarise the following text in a few sentences.\n\n"
 
 # Newest jobs first, a few items of each, so that no single job is all there is. Only what fits the context whole, with
 # room for the continuation and for drafts behind it.
-RECENT: Final = text("""
+RECENT: Final = text(f"""
 SELECT recent.job_id, recent.index FROM (
     SELECT jobs.id, jobs.kind FROM jobs JOIN tenants ON tenants.id = jobs.tenant_id AND tenants.allows_calibration
-    WHERE jobs.model = :model AND jobs.kind IN ('generate', 'summarize')
+    WHERE jobs.model = :model AND jobs.kind IN ('generate', 'summarize') AND {IS_KEPT}
       AND jobs.created_at > statement_timestamp() - make_interval(days => :days)
     ORDER BY jobs.id DESC LIMIT 200
 ) AS newest CROSS JOIN LATERAL (
@@ -42,13 +43,13 @@ LIMIT :num
 """)
 
 # Of a document as many characters as are half a context, by the tokens that it came to when it was summarised.
-LOOK_UP: Final = text("""
+LOOK_UP: Final = text(f"""
 SELECT items.input, models.has_chat_template, least(
            :most, models.context_length / 2.0 * length(items.input ->> 'document')
                / greatest((items.usage ->> 'prompt_tokens')::int, 1)
        )::int AS num_characters
 FROM unnest(CAST(:job_ids AS text[]), CAST(:indices AS int[])) WITH ORDINALITY AS wanted(job_id, index, place)
-JOIN items USING (job_id, index) JOIN jobs ON jobs.id = items.job_id
+JOIN items USING (job_id, index) JOIN jobs ON jobs.id = items.job_id AND {IS_KEPT}
 JOIN tenants ON tenants.id = jobs.tenant_id AND tenants.allows_calibration
 JOIN models ON models.name = jobs.model
 ORDER BY wanted.place

@@ -10,7 +10,8 @@ RegistryError
 │   ├── FileNotFound
 │   ├── BatchNotFound
 │   ├── SearchNotFound
-│   └── ScheduleNotFound
+│   ├── ScheduleNotFound
+│   └── DeliveryNotFound
 ├── Conflict              it exists, but not in a state that allows this
 │   ├── ModelExists
 │   ├── TenantExists
@@ -82,6 +83,12 @@ class BatchNotFound(NotFound):
     """No batch of this id belongs to the tenant."""
 
     noun = "batch"
+
+
+class DeliveryNotFound(NotFound):
+    """No delivery of this id belongs to the job."""
+
+    noun = "delivery"
 
 
 class TenantNotFound(NotFound):

@@ -56,6 +56,7 @@ def main(arguments: list[str]) -> Exit:
         return Exit.CONFIG
     searches = SearchHost(engine, loaded.network, loaded.eos)
     server = Server(engine, _hello(loaded, engine, options, is_measured=known is None), options.socket, searches)
+    engine.urgency.is_wanted = server.is_wanted
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     if engine.note:

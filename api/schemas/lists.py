@@ -2,6 +2,7 @@
 
 from api.schemas.answers import (
     AuditAnswer,
+    DeliveryAnswer,
     ItemAnswer,
     JobAnswer,
     KeyAnswer,
@@ -47,6 +48,10 @@ class FirePage(Page[FireAnswer]):
 
 class WorkerPage(Page[WorkerAnswer]):
     """Workers."""
+
+
+class DeliveryPage(Page[DeliveryAnswer]):
+    """Deliveries of one job, newest first."""
 
 
 class TenantPage(Page[TenantAnswer]):

@@ -15,7 +15,7 @@ from workers.errors import FrameError
 from workers.wire.frames import Frame
 from workers.wire.messages import parse_search
 from workers.wire.searches import SearchEvent, SearchOrder
-from workers.wire.turns import Turns
+from workers.wire.share import Share
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +49,7 @@ class Desk:
 
     def __init__(self, searches: Searches | None) -> None:
         self._searches = searches
-        self._turns = Turns()
+        self._share = Share()
         self.open: set[str] = set()
 
     @property
@@ -80,10 +80,10 @@ class Desk:
     def is_due(self, *, is_idle: bool) -> bool:
         """Whether a unit may be done now."""
         is_ready = self._searches is not None and self._searches.is_ready
-        return is_ready and (is_idle or self._turns.may_search)
+        return is_ready and (is_idle or self._share.may_search)
 
     def note_round(self, seconds: float, *, is_interactive: bool) -> None:
-        self._turns.decode(seconds, is_interactive=is_interactive)
+        self._share.decode(seconds, is_interactive=is_interactive)
 
     def step(self, *, is_idle: bool) -> Sequence[Told]:
         """A unit."""
@@ -92,9 +92,9 @@ class Desk:
         began = time.perf_counter()
         told = self._searches.step()
         if is_idle:
-            self._turns.rest()
+            self._share.rest()
         else:
-            self._turns.search(time.perf_counter() - began)
+            self._share.search(time.perf_counter() - began)
         return told
 
     def _start(self, key: str, frame: Frame) -> Sequence[Told]:

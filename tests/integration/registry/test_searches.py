@@ -13,6 +13,7 @@ from models.catalog import NewSkipSet, add_skip_set
 from models.claim import Claim
 from models.errors import CalibrationGone, Conflict, LeaseLost, ModelChanged, SearchNotFound, SearchOpen
 from models.findings import get_finding, list_findings, list_trials, stream_trials
+from models.jobs import delete_job
 from models.opening import NewSearch, open_search
 from models.places import activate, active_sets, list_activations
 from models.retry import retry
@@ -236,6 +237,22 @@ def test_recent_prompts_are_those_of_tenants_that_allow_it(registry: Registry) -
         change_tenant(session, "ten_b", allows_calibration=False)
     with pytest.raises(CalibrationGone):
         find(registry, found.job_id)
+
+
+def test_what_its_owner_erased_is_used_no_more(registry: Registry) -> None:
+    with registry.database.session() as session:
+        change_tenant(session, TENANT, allows_calibration=True)
+    recent = registry.submit(2, shard_items=2)
+    registry.complete(registry.hold(recent))
+    search = seek(registry, calibration=Calibration.RECENT)
+    with registry.database.session() as session:
+        delete_job(session, TENANT, recent)
+        with pytest.raises(CalibrationGone):
+            find_search(session, search)
+        cancel(session, TENANT, search)
+    again = seek(registry, calibration=Calibration.RECENT)
+
+    assert registry.rows("SELECT calibration FROM searches WHERE job_id = :id", id=again) == [("builtin",)]
 
 
 def test_without_enough_recent_prompts_the_built_in_ones_serve(registry: Registry) -> None:

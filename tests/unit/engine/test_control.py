@@ -161,15 +161,18 @@ def test_the_choice_is_the_best_of_all(rows: list[tuple[list[float], float]], ve
     bids = [bid(rates, skip if draft else 0.0) for rates, skip in rows]
     outlook = Outlook(bids, MOST)
 
+    def mean(powers: float) -> float:
+        return math.exp(math.log(powers) / POWER)
+
     def time(plan: Plan) -> float:
         count, width = plan.drafts, verify.of(len(bids), plan.drafts + 1)
         if plan.drafter in (Drafter.PLAIN, Drafter.LOOKUP):
-            return float(outlook.lookup[count]) ** (1 / POWER) * width
+            return mean(outlook.lookup[count]) * width
         assert draft is not None
         step = draft.of(len(bids), 1)
         if plan.drafter is Drafter.SKIP:
-            return float(outlook.skip[count]) ** (1 / POWER) * (width + count * step)
-        return float(outlook.cascade[count]) ** (1 / POWER) * (width + int(outlook.cascade_steps[count]) * step)
+            return mean(outlook.skip[count]) * (width + count * step)
+        return mean(outlook.cascade[count]) * (width + int(outlook.cascade_steps[count]) * step)
 
     kinds = [Drafter.LOOKUP, *([Drafter.SKIP, Drafter.CASCADE] if draft else [])]
     least = min(time(Plan(kind, count)) for kind in kinds for count in range(MOST + 1))

@@ -1,48 +1,38 @@
-"""The share of a device's time that a search takes beside rows."""
+"""Turns: who has enough under way, and who comes next."""
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from workers.wire.turns import ADVANCE_S, SHARE_BULK, SHARE_INTERACTIVE, Turns
+from workers import turns
+from workers.turns import Turns
 
 
-@given(st.lists(st.floats(0.001, 0.2), min_size=1, max_size=300), st.floats(0.001, 0.2), st.booleans())
-def test_a_search_never_takes_more_than_its_share_and_one_unit(
-    rounds: list[float], unit_s: float, is_interactive: bool
-) -> None:
-    turns, decoded, searched = Turns(), 0.0, 0.0
-    for round_s in rounds:
-        turns.decode(round_s, is_interactive=is_interactive)
-        decoded += round_s
-        if turns.may_search:
-            turns.search(unit_s)
-            searched += unit_s
+def test_who_is_full() -> None:
+    now = Turns(per_tenant=2, per_host=1)
 
-    share = SHARE_INTERACTIVE if is_interactive else SHARE_BULK
-    assert searched - unit_s <= max(0.0, decoded * share / (1 - share) - ADVANCE_S) + 1e-9
+    now.begin("ten_a", "a.example")
+    first = now.full_tenants, now.full_hosts
+    now.begin("ten_a", "b.example")
+    second = now.full_tenants, now.full_hosts
+    now.end("ten_a", "a.example")
+
+    assert first == ([], ["a.example"])
+    assert second == (["ten_a"], ["a.example", "b.example"])
+    assert (now.full_tenants, now.full_hosts) == ([], ["b.example"])
 
 
-@pytest.mark.parametrize(("is_interactive", "share"), [(True, SHARE_INTERACTIVE), (False, SHARE_BULK)])
-def test_a_search_gets_its_share(is_interactive: bool, share: float) -> None:
-    turns, searched = Turns(), 0.0
-    for _ in range(4000):
-        turns.decode(0.05, is_interactive=is_interactive)
-        if turns.may_search:
-            turns.search(0.1)
-            searched += 0.1
+def test_the_latest_comes_last() -> None:
+    now = Turns(per_tenant=9, per_host=9)
 
-    # What is over when a unit is due is not saved, hence a little less.
-    assert searched / (searched + 4000 * 0.05) == pytest.approx(share, rel=0.15)
+    for tenant_id in ("ten_a", "ten_b", "ten_a"):
+        now.begin(tenant_id, "host")
+
+    assert now.served == ["ten_b", "ten_a"]
 
 
-def test_rows_that_come_to_an_idle_device_begin_undisturbed() -> None:
-    turns = Turns()
-    for _ in range(100):
-        turns.decode(0.05, is_interactive=True)
-    assert turns.may_search
-    turns.rest()
+def test_memory_is_bounded() -> None:
+    now = Turns(per_tenant=1, per_host=10**6)
 
-    turns.decode(0.05, is_interactive=True)
+    for number in range(turns.MOST_SERVED + 2):
+        now.begin(f"ten_{number}", "host")
+        now.end(f"ten_{number}", "host")
 
-    assert not turns.may_search
+    assert (len(now.served), now.served[0]) == (turns.MOST_SERVED, "ten_2")
+    assert (now.full_tenants, len(now._tenants), len(now._hosts)) == ([], 0, 0)

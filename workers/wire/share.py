@@ -10,7 +10,7 @@ SHARE_BULK = 0.25
 ADVANCE_S = 0.2  # of searching, to be earned by decoding before the first unit beside rows: the longest a unit may be
 
 
-class Turns:
+class Share:
     """Credit of a search, in seconds: earned by decoding, spent by units beside it."""
 
     def __init__(self) -> None:
