@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from flask import current_app
 
+from api.exposition import RegistryCollector
 from api.extension import EXTENSION
 from api.gate import Gate
 from api.settings import Settings
@@ -24,6 +25,7 @@ class Services:
     watcher: Watcher
     gate: Gate
     reader: TextReader
+    gauges: RegistryCollector
 
 
 def services() -> Services:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.database import Database, connect
 from models.deliveries import Taken, note_delivered, note_failed, secret_of, take_delivery
 from workers.app import app, settings
+from workers.meters import WEBHOOKS
 from workers.posting import Undeliverable, post, sign
 from workers.queues import DELIVER_TASK
 
@@ -60,12 +61,14 @@ def _deliver_one(database: Database) -> bool:
         headers = sign(secret, taken.id, int(time.time()), body)
         post(taken.url, body, headers, allow_private=settings.allows_private_webhooks)
     except Undeliverable as error:
+        WEBHOOKS.labels("failed").inc()
         log.warning("webhook not delivered", job=taken.job["id"], attempt=taken.attempts, reason=str(error))
         with database.session() as session:
             note_failed(session, taken, str(error))
         return True
     with database.session() as session:
         note_delivered(session, taken.id)
+    WEBHOOKS.labels("delivered").inc()
     return True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import structlog
 from flask import Response, url_for
 
 from api import rules
@@ -11,6 +12,7 @@ from api.adapter import blueprint
 from api.auth import auth, principal
 from api.conditional import has_condition, is_known, respond, tag
 from api.documentation import JOB_BODY
+from api.hooks import origin_of_request
 from api.idempotency import REPLAYED, fingerprint, is_first, key_of_request
 from api.schemas.answers import JobAnswer
 from api.schemas.lists import JobPage
@@ -25,6 +27,8 @@ from models.states import JobKind, JobStatus, Lane
 from models.submit import NewJob, Submitted, submit
 
 routes = blueprint("jobs", "Jobs")
+
+log = structlog.get_logger(__name__)
 
 MAX_WAIT_S: Final = 30.0
 RETRY_AFTER_S: Final = 1
@@ -48,6 +52,7 @@ def create_job() -> Response:
         with services().database.session() as session:
             written = submit(session, new, given.items)
     services().bell.ring(new.model, new.lane)
+    log.info("job submitted", job=written.job_id, model=new.model, lane=new.lane.value, items=given.num_items)
     return respond(_read(written.job_id), 202, _submitted(written))
 
 
@@ -112,7 +117,14 @@ def cancel_job(job_id: str) -> Response:
 def retry_job(job_id: str) -> Response:
     """Make a new job of the items that failed or expired; the old one stays as it is."""
     with services().database.session() as session:
-        written = retry(session, principal().tenant_id, job_id, key=key_of_request(), fingerprint=fingerprint())
+        written = retry(
+            session,
+            principal().tenant_id,
+            job_id,
+            key=key_of_request(),
+            fingerprint=fingerprint(),
+            origin=origin_of_request(),
+        )
         job = job_answer(get_job(session, principal().tenant_id, written.job_id))
     services().bell.ring(job.model, Lane(job.priority))
     return respond(job, 202, _submitted(written))
@@ -149,6 +161,7 @@ def _new_job(given: Submission) -> NewJob:
         deadline_s=head.deadline_s,
         webhook_url=head.webhook_url,
         keep_s=head.retention_s,
+        origin=origin_of_request(),
         idempotency_key=key_of_request(),
         fingerprint=given.fingerprint,
     )

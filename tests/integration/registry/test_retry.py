@@ -1,5 +1,7 @@
 """Retry: what failed is tried again in a job of its own, in the place it had."""
 
+from typing import Any
+
 import pytest
 
 from models.cancel import cancel
@@ -10,7 +12,7 @@ from models.submit import Submitted
 from tests.integration.registry.conftest import TENANT, Registry, result
 
 
-def again(registry: Registry, job_id: str, **options: str) -> Submitted:
+def again(registry: Registry, job_id: str, **options: Any) -> Submitted:
     with registry.database.session() as session:
         return retry(session, TENANT, job_id, **options)
 
