@@ -13,7 +13,7 @@ draw() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 keep() { # NAME TEXT
     if [ ! -e "$folder/$1" ]; then
         printf '%s\n' "$2" > "$folder/$1"
-        chmod 0444 "$folder/$1"
+        chmod 0644 "$folder/$1"
     fi
 }
 

@@ -100,6 +100,14 @@ def test_the_guide_says_what_to_do_about_every_alert() -> None:
     assert set(re.findall(r"`(Skim[A-Z]\w+)`", guide)) == {name for name, _ in alerts()}
 
 
+def test_the_guide_leads_somewhere_and_fits_a_screen() -> None:
+    guide = (DEPLOY / "README.md").read_text()
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", guide) if "://" not in link]
+
+    assert [link for link in links if not (DEPLOY / link).exists()] == []
+    assert [line for line in guide.splitlines() if len(line) > 140 and not line.startswith("|")] == []
+
+
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
 @pytest.mark.parametrize(
     "arguments",

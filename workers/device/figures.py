@@ -44,7 +44,11 @@ class DeviceCollector(Collector):
             "skim_engine_rows": ("Rows decoded together at most", now.hello.rows if now.hello else 0),
             "skim_engine_rows_busy": ("Rows being decoded", pulse.rows),
             "skim_engine_requests_waiting": ("Requests in the engine without a row", pulse.waiting),
-            "skim_engine_stalled_seconds": ("Since the engine made progress or was idle", now.stalled_s),
+            # Loading is no stall.
+            "skim_engine_stalled_seconds": (
+                "Since the engine made progress or was idle",
+                now.stalled_s if is_ready else 0,
+            ),
         }
         for name, (words, value) in gauges.items():
             yield _gauge(name, words, place, value)
