@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any, Final, Protocol, Self
 
 PARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32}-)(?!0{16})([0-9a-f]{16}-[0-9a-f]{2})(-.*)?")
@@ -103,8 +104,9 @@ def _dotted(attributes: Attributes) -> dict[str, str | int]:
     return {f"{NAME}.{name}": value for name, value in attributes.items()}
 
 
+@cache
 def _opentelemetry() -> Any:
-    """Its module of traces, or None. Asked for at every use: a module that is there already costs a look-up."""
+    """Its module of traces, or None; looked for once."""
     try:
         from opentelemetry import trace  # noqa: PLC0415 - an optional package
     except ImportError:
