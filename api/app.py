@@ -12,6 +12,7 @@ from api.exposition import RegistryCollector
 from api.extension import EXTENSION
 from api.gate import Gate
 from api.ids import IdConverter
+from api.lengths import Lengths
 from api.routes import blueprints
 from api.services import Services
 from api.settings import Settings
@@ -56,4 +57,5 @@ def _services(settings: Settings) -> Services:
         gate=Gate(settings.num_waiters),
         reader=TextReader(settings.redis_url),
         gauges=RegistryCollector(database),
+        lengths=Lengths(settings.home),
     )

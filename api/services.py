@@ -9,6 +9,7 @@ from flask import current_app
 from api.exposition import RegistryCollector
 from api.extension import EXTENSION
 from api.gate import Gate
+from api.lengths import Lengths
 from api.settings import Settings
 from api.watch import Watcher
 from models.database import Database
@@ -26,6 +27,7 @@ class Services:
     gate: Gate
     reader: TextReader
     gauges: RegistryCollector
+    lengths: Lengths
 
 
 def services() -> Services:

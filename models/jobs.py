@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from models.errors import Conflict, JobNotFound
 from models.fleet import LIVE_S
 from models.page import Page, page_of
+from models.retention import IS_KEPT
 from models.states import TERMINAL_JOB, ItemStatus, JobKind, JobStatus, Lane
 from models.tables import Item, Job
 from models.tally import Counts, DecodingStats, Tally, Usage, count
@@ -148,7 +149,7 @@ def list_jobs(
     model: str | None = None,
 ) -> Page[JobView]:
     """The tenant's jobs, newest first, from the one after id `after`."""
-    query = select(Job).where(Job.tenant_id == tenant_id).order_by(Job.id.desc()).limit(limit + 1)
+    query = select(Job).where(Job.tenant_id == tenant_id, text(IS_KEPT)).order_by(Job.id.desc()).limit(limit + 1)
     if after is not None:
         query = query.where(Job.id < after)
     for column, wanted in ((Job.status, status), (Job.kind, kind), (Job.model, model)):
@@ -199,7 +200,7 @@ def delete_job(session: Session, tenant_id: str, job_id: str) -> None:
 
 def _find(session: Session, tenant_id: str, job_id: str) -> Job:
     # populate_existing: a session that looks twice must not be shown its first look
-    query = select(Job).where(Job.id == job_id, Job.tenant_id == tenant_id)
+    query = select(Job).where(Job.id == job_id, Job.tenant_id == tenant_id, text(IS_KEPT))
     job = session.scalar(query, execution_options={"populate_existing": True})
     if job is None:
         raise JobNotFound(job_id)

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import insert, select, text, update
 from sqlalchemy.orm import Session
 
 from models.audit import Action, note
@@ -117,18 +117,13 @@ def list_keys(session: Session, tenant_id: str, *, after: str | None = None, lim
     return page_of([_view(key) for key in session.scalars(query)], limit)
 
 
-def revoke_key(session: Session, tenant_id: str, key_id: str) -> KeyView:
-    """Make a key worthless from now on; revoking twice changes nothing. Raises KeyNotFound."""
-    statement = (
-        update(ApiKey)
-        .where(ApiKey.id == key_id, ApiKey.tenant_id == tenant_id)
-        .values(revoked_at=func.coalesce(ApiKey.revoked_at, CLOCK))
-        .returning(ApiKey)
-    )
-    key = session.scalar(statement, execution_options={"populate_existing": True})
-    if key is None:
-        raise KeyNotFound(key_id)
-    return _view(key)
+def revoke_key(session: Session, tenant_id: str, key_id: str) -> bool:
+    """Make a key worthless from now on; False where somebody has done so before. Raises KeyNotFound."""
+    is_it = (ApiKey.id == key_id, ApiKey.tenant_id == tenant_id, ApiKey.revoked_at.is_(None))
+    if session.scalar(update(ApiKey).where(*is_it).values(revoked_at=CLOCK).returning(ApiKey.id)) is not None:
+        return True
+    get_key(session, tenant_id, key_id)
+    return False
 
 
 def _hash(secret: str) -> str:

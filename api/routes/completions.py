@@ -64,7 +64,8 @@ def create_completion(json_data: TextBody) -> Response:
 
 def _complete(body: AnyBody, render: Render) -> Response:
     model = _model(body.model)
-    asking.check(body, model)
+    asking.check(body, model, services().settings.chat_tokens)
+    asking.check_lengths(body, model, services().lengths)
     if body.stream:
         return _stream(body, model)
     with place():
@@ -107,7 +108,7 @@ def _submit(body: AnyBody, model: ModelView) -> Submitted:
         kind=JobKind.GENERATE,
         model=model.name,
         lane=Lane.INTERACTIVE,
-        parameters=asking.parameters(body, model),
+        parameters=asking.parameters(body, model, services().settings.chat_tokens),
         decoding=asking.DECODING,
         options={"stream": True} if body.stream else {},
         deadline_s=PATIENCE_S,

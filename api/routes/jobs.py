@@ -15,6 +15,7 @@ from api.documentation import JOB_BODY
 from api.hooks import origin_of_request
 from api.idempotency import REPLAYED, fingerprint, is_first, key_of_request
 from api.schemas.answers import JobAnswer
+from api.schemas.inputs import RetryBody
 from api.schemas.lists import JobPage
 from api.schemas.pages import JobCursor, Wait
 from api.services import services
@@ -23,7 +24,7 @@ from api.views import job_answer, page_of
 from models.cancel import cancel
 from models.jobs import delete_job, get_job, list_jobs
 from models.retry import retry
-from models.states import JobKind, JobStatus, Lane
+from models.states import ItemStatus, JobKind, JobStatus, Lane
 from models.submit import NewJob, Submitted, submit
 
 routes = blueprint("jobs", "Jobs")
@@ -111,18 +112,23 @@ def cancel_job(job_id: str) -> Response:
 
 
 @routes.post("/v1/jobs/<id:job_id>/retry")
-@routes.doc(responses={409: "Not finished, or nothing failed", 422: "Idempotency-Key used before"})
+@routes.doc(responses={409: "Not finished, or nothing to retry", 422: "Idempotency-Key used before"})
 @routes.auth_required(auth, roles=["jobs"])
+@routes.input(RetryBody)
 @routes.output(JobAnswer, status_code=202)
-def retry_job(job_id: str) -> Response:
-    """Make a new job of the items that failed or expired; the old one stays as it is."""
+def retry_job(job_id: str, json_data: RetryBody) -> Response:
+    """Make a new job of the items that failed, were cancelled or expired; the old one stays as it is.
+
+    The body may be left out; its `statuses` choose among the three.
+    """
     with services().database.session() as session:
         written = retry(
             session,
             principal().tenant_id,
             job_id,
+            statuses=[ItemStatus(name) for name in dict.fromkeys(json_data.statuses)],
             key=key_of_request(),
-            fingerprint=fingerprint(),
+            fingerprint=fingerprint((json_data.model_dump_json().encode(),)),
             origin=origin_of_request(),
         )
         job = job_answer(get_job(session, principal().tenant_id, written.job_id))
