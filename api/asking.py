@@ -10,7 +10,7 @@ from api.lengths import Lengths
 from api.schemas.completions import AnyBody, ChatBody
 from api.schemas.fields import MAX_SEED
 from models.catalog import ModelView
-from models.jobs import MAX_LOGPROBS, num_logprobs_of
+from models.items import MAX_LOGPROBS, num_logprobs_of
 
 # OpenAI's own. A chat that does not say goes on until the model ends it, or the context.
 TEXT_TOKENS: Final = 16

@@ -11,7 +11,7 @@ from api.errors import Fault, InvalidFields
 from api.lengths import Lengths
 from api.schemas.inputs import AnyHead, AnyInput, GenerateInput, SummarizeHead
 from models.catalog import ModelView
-from models.jobs import MAX_LOGPROBS, num_logprobs_of
+from models.items import MAX_LOGPROBS, num_logprobs_of
 
 DEFAULT_MAX_TOKENS: Final = 256
 DEFAULT_MAX_WORDS: Final = {"paragraph": 120, "bullets": 120, "headline": 15}

@@ -56,6 +56,7 @@ def main(arguments: list[str]) -> Exit:
         return Exit.CONFIG
     hello = _hello(loaded, engine, options, is_measured=known is None)
     server = Server(engine, hello, options.socket, partial(memory_use, loaded.network))
+    engine.urgency.is_wanted = server.is_wanted
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     if engine.note:

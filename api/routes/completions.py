@@ -25,7 +25,8 @@ from api.streaming import Chunks, events
 from api.wire import chat_answer, text_answer
 from models.catalog import ModelView, get_model
 from models.errors import ModelNotFound
-from models.jobs import ItemView, JobView, get_job, stream_items
+from models.items import ItemView, stream_items
+from models.jobs import JobView, get_job
 from models.states import ItemStatus, JobKind, Lane
 from models.submit import NewItem, NewJob, Submitted, submit
 

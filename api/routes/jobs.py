@@ -10,10 +10,11 @@ from flask import Response, url_for
 from api import rules
 from api.adapter import blueprint
 from api.auth import auth, principal
-from api.conditional import has_condition, is_known, respond, tag
+from api.conditional import has_condition, is_known, respond
 from api.documentation import JOB_BODY
 from api.hooks import origin_of_request
 from api.idempotency import REPLAYED, fingerprint, is_first, key_of_request
+from api.jobs import JobCopy
 from api.schemas.answers import JobAnswer
 from api.schemas.inputs import RetryBody
 from api.schemas.lists import JobPage
@@ -54,7 +55,7 @@ def create_job() -> Response:
             written = submit(session, new, given.items)
     services().bell.ring(new.model, new.lane)
     log.info("job submitted", job=written.job_id, model=new.model, lane=new.lane.value, items=given.num_items)
-    return respond(_read(written.job_id), 202, _submitted(written))
+    return respond(_read(written.job_id).answer, 202, _submitted(written))
 
 
 @routes.get("/v1/jobs")
@@ -95,7 +96,7 @@ def read_job(job_id: str, query_data: Wait) -> Response:
             first = seen
             seen = services().watcher.until(job_id, lambda: _read(job_id), lambda now: _is_news(now, first), wait_s)
             retry_after_s = RETRY_AFTER_S if is_in else RETRY_AFTER_FULL_S
-    return respond(seen, headers={} if _is_finished(seen) else {"Retry-After": str(retry_after_s)})
+    return respond(seen.answer, headers={} if seen.is_over else {"Retry-After": str(retry_after_s)})
 
 
 @routes.post("/v1/jobs/<id:job_id>/cancel")
@@ -108,7 +109,7 @@ def cancel_job(job_id: str) -> Response:
     with services().database.session() as session:
         if is_first(session, tenant_id):
             cancel(session, tenant_id, job_id)
-    return respond(_read(job_id))
+    return respond(_read(job_id).answer)
 
 
 @routes.post("/v1/jobs/<id:job_id>/retry")
@@ -173,19 +174,14 @@ def _new_job(given: Submission) -> NewJob:
     )
 
 
-def _read(job_id: str) -> JobAnswer:
-    with services().database.session() as session:
-        return job_answer(get_job(session, principal().tenant_id, job_id))
+def _read(job_id: str) -> JobCopy:
+    return services().jobs.read(principal().tenant_id, job_id)
 
 
-def _is_news(seen: JobAnswer, first: JobAnswer | None) -> bool:
+def _is_news(seen: JobCopy, first: JobCopy | None) -> bool:
     """Whether a waiter would want to know: it is over, or not what the client (else the first look) had."""
-    if _is_finished(seen):
+    if seen.is_over:
         return True
     if has_condition():
-        return not is_known(seen)
-    return first is not None and tag(seen) != tag(first)
-
-
-def _is_finished(seen: JobAnswer) -> bool:
-    return seen.finished_at is not None
+        return not is_known(seen.answer)
+    return first is not None and seen.answer.tag != first.answer.tag

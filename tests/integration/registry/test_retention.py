@@ -4,7 +4,8 @@ import pytest
 
 from models.errors import FileNotFound, JobNotFound
 from models.files import NewFile, add_file, get_file
-from models.jobs import list_jobs, stream_items
+from models.items import stream_items
+from models.jobs import list_jobs
 from models.retention import forget, forget_files, forget_jobs
 from models.retry import retry
 from models.states import ItemStatus
