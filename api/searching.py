@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from api import rules
 from api.auth import principal
 from api.errors import Forbidden, InvalidFields
+from api.hooks import origin_of_request
 from api.idempotency import key_of_request
 from api.schemas.searching import SearchJob
 from models.catalog import ModelView
@@ -60,6 +61,7 @@ def open_job(session: Session, given: SearchJob, model: ModelView, fingerprint: 
         keep_s=given.retention_s,
         idempotency_key=key_of_request(),
         fingerprint=fingerprint,
+        origin=origin_of_request(),
     )
     new = NewSearch(
         device_kind=_device_kind(given, [one for one in list_workers(session, model=model.name) if one.is_live]),

@@ -17,9 +17,9 @@ from models.submit import INSERT_SHARDS
 
 COPY_JOB: Final = text("""
 INSERT INTO jobs (id, tenant_id, kind, model, lane, parameters, decoding, options, metadata, num_items, webhook_url,
-                  retry_of, keep_s, expires_at)
+                  retry_of, keep_s, origin, expires_at)
 SELECT :job_id, tenant_id, kind, model, lane, parameters, decoding, options, metadata, 0, webhook_url,
-       id, keep_s, statement_timestamp() + (expires_at - created_at)
+       id, keep_s, CAST(:origin AS jsonb), statement_timestamp() + (expires_at - created_at)
 FROM jobs WHERE id = :old_id
 """)
 
@@ -47,8 +47,8 @@ FROM trials WHERE job_id = :old_id
 """)
 
 
-def resume(session: Session, tenant_id: str, old_id: str, job_id: str) -> None:
-    """Write job `job_id`, which goes on with the search of the ended job `old_id`.
+def resume(session: Session, tenant_id: str, old_id: str, job_id: str, origin: str) -> None:
+    """Write job `job_id`, which goes on with the search of the ended job `old_id`; `origin` of the request, as JSON.
 
     Raises:
         SearchNotFound: what it was to do has been erased.
@@ -67,7 +67,7 @@ def resume(session: Session, tenant_id: str, old_id: str, job_id: str) -> None:
             raise ModelChanged(model.name, what)
     ids = {"job_id": job_id, "old_id": old_id}
     with one_at_a_time(session, model.name, tenant_id):
-        session.execute(COPY_JOB, ids)
+        session.execute(COPY_JOB, ids | {"origin": origin})
     for statement in (COPY_ITEM, COPY_SEARCH, COPY_TRIALS):
         session.execute(statement, ids)
     session.execute(INSERT_SHARDS, {"job_id": job_id, "num_items": 1, "size": 1})

@@ -4,7 +4,8 @@ An item keeps its place in the old job, which keys its noise: it says what it wo
 not come to its end, cancelled ones among them, is resumed: see `models.resume`.
 """
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from sqlalchemy import text
@@ -46,6 +47,7 @@ def retry(
     statuses: Collection[ItemStatus] = LOST,
     key: str | None = None,
     fingerprint: str = "",
+    origin: Mapping[str, str] | None = None,
 ) -> Submitted:
     """Make a job of an ended job's items of these statuses; its deadline is as long as the first one was.
 
@@ -65,10 +67,11 @@ def retry(
         raise JobNotFound(old_id)
     if old.status not in TERMINAL_JOB:
         raise Conflict(f"job {old_id} is {old.status}: only one that has ended can be tried again")
+    told = json.dumps(dict(origin or {}))
     if old.kind == JobKind.SEARCH:
-        resume(session, tenant_id, old_id, job_id)
+        resume(session, tenant_id, old_id, job_id, told)
         return Submitted(job_id, created=True)
-    session.execute(COPY_JOB, {"job_id": job_id, "old_id": old_id})
+    session.execute(COPY_JOB, {"job_id": job_id, "old_id": old_id, "origin": told})
     which = {"old_id": old_id, "statuses": list(statuses)}
     copied = session.execute(COPY_ITEMS, {"job_id": job_id, "size": SHARD_ITEMS, **which})
     num_items = int(getattr(copied, "rowcount"))  # noqa: B009 - known to the cursor's result only

@@ -15,6 +15,7 @@ from models.record import ItemResult, admit, record
 from models.searches import NewTrial, SearchProgress, note_search, note_trials
 from models.settle import SearchVerdict, settle_search
 from models.shard import ShardRef
+from workers.meters import REGISTRY_RETRIES
 
 log = structlog.get_logger(__name__)
 
@@ -25,10 +26,14 @@ PATIENCE_S = 30.0  # far beyond a lease: by then the sweep has given the shard t
 
 
 class Ledger:
-    """The registry, seen from one claimed shard. Every method raises LeaseLost when the shard is another's by now."""
+    """The registry, seen from one claimed shard. Every method raises LeaseLost when the shard is another's by now.
 
-    def __init__(self, database: Database, claim: Claim) -> None:
+    `tell` is told of every result that is written.
+    """
+
+    def __init__(self, database: Database, claim: Claim, tell: Callable[[ItemResult], None] | None = None) -> None:
         self._database = database
+        self._tell = tell
         self._ref = ShardRef(claim.job_id, claim.number)
         self._epoch = claim.epoch
 
@@ -43,6 +48,9 @@ class Ledger:
 
         if admitted or results:
             self._persist(write)
+        if self._tell is not None:
+            for result in results:
+                self._tell(result)
 
     def note_search(self, progress: SearchProgress | None, trials: Sequence[NewTrial]) -> None:
         """Write how far a search is, and what it scored. Safe to repeat.
@@ -71,6 +79,8 @@ class Ledger:
             record(session, self._ref, self._epoch, [result])
 
         self._persist(write)
+        if self._tell is not None:
+            self._tell(result)
 
     def finish(self) -> bool:
         """End the shard, and its job if this was the last; True when the job ended."""
@@ -89,5 +99,6 @@ class Ledger:
             except (InterfaceError, OperationalError, TimeoutError) as error:
                 if time.monotonic() > give_up_at:
                     raise
+                REGISTRY_RETRIES.inc()
                 log.warning("registry unreachable, trying again", reason=type(error).__name__)
                 time.sleep(RETRY_S)

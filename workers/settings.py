@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from workers.errors import ConfigurationError
+from workers.exporter import Bind
 
 REDIS_URL = "redis://127.0.0.1:6379/0"
 
@@ -56,6 +57,7 @@ class WorkerSettings:
     bulk_threads: int
     interactive_threads: int
     allows_private_webhooks: bool
+    metrics: Bind | None
     log_level: str
     runtime: Path
     node: NodeSettings | None
@@ -97,6 +99,7 @@ class WorkerSettings:
             bulk_threads=_count(env, "SKIM_BULK_THREADS", 4),
             interactive_threads=_count(env, "SKIM_INTERACTIVE_THREADS", 32),
             allows_private_webhooks=env.get("SKIM_PRIVATE_WEBHOOKS", "no").lower() in ("yes", "true", "1"),
+            metrics=Bind.of(env.get("SKIM_METRICS_BIND", "")),
             log_level=env.get("SKIM_LOG_LEVEL", "info"),
             runtime=_runtime(env),
             node=NodeSettings.from_text(env["SKIM_NODE"]) if env.get("SKIM_NODE") else None,

@@ -13,7 +13,9 @@ from workers.errors import ShardFailed
 from workers.item import workshop
 from workers.ledger import Ledger
 from workers.node import Node, attach
-from workers.queues import SHARD_TASK
+from workers.queues import SHARD_TASK, Origin
+from workers.queues.origin import span
+from workers.report import Report
 from workers.search.shard import carry_search, is_elsewhere
 from workers.stream import Teller
 from workers.wire import Hello
@@ -45,31 +47,36 @@ def _answer(node: Node, job_id: str, number: int) -> None:
         claimed = claim(session, job_id, number, node.worker_id, lease_s=node.settings.lease_s)
     if claimed is None:
         return
-    with bound_contextvars(epoch=claimed.epoch):
+    origin = Origin.stored(claimed.origin)
+    ids: dict[str, str | int] = {"job": job_id, "number": number, "epoch": claimed.epoch}
+    with bound_contextvars(epoch=claimed.epoch, **origin.names), span("shard", origin, ids):
         node.bell.ring(claimed.model, claimed.lane)
         _carry(node, hello, claimed)
         node.bell.ring(claimed.model, claimed.lane)
 
 
 def _carry(node: Node, hello: Hello, claimed: Claim) -> None:
-    ledger = Ledger(node.database, claimed)
+    report = Report(claimed)
+    ledger = Ledger(node.database, claimed, report.tell_end)
     if claimed.model != node.model:
         log.error("a doorbell of another model", model=claimed.model)
         ledger.release(is_lost=False)
         return
     try:
-        outcome = (
-            _items(node, hello, claimed, ledger)
-            if claimed.lane is not Lane.SEARCH
-            else (carry_search(node, hello, claimed, ledger))
-        )
+        carry = carry_search if claimed.lane is Lane.SEARCH else _carry_items
+        outcome = carry(node, hello, claimed, ledger)
         _settle(ledger, outcome)
+        report.tell_outcome(outcome.value)
+        if outcome is Outcome.ABANDON:
+            report.tell_conflict()
         log.info("shard carried", items=len(claimed.items), outcome=outcome.value)
     except LeaseLost:
+        report.tell_outcome(Outcome.ABANDON.value)
+        report.tell_conflict()
         log.warning("lease lost; nothing written")
 
 
-def _items(node: Node, hello: Hello, claimed: Claim, ledger: Ledger) -> Outcome:
+def _carry_items(node: Node, hello: Hello, claimed: Claim, ledger: Ledger) -> Outcome:
     text = node.text(hello.folder)
     wishes = Wishes.of(claimed, hello.vocab_size)
     teller = Teller(claimed.job_id, wishes.stops, text, node.sink) if wishes.streams else None

@@ -14,6 +14,7 @@ from api.routes import (
     items,
     jobs,
     keys,
+    metrics,
     models,
     schedules,
     searches,
@@ -43,4 +44,5 @@ def blueprints() -> Sequence[APIBlueprint]:
         tenants.routes,
         audit.routes,
         health.routes,
+        metrics.routes,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import structlog
 from flask import Response, url_for
 
 from api import rules
@@ -11,6 +12,7 @@ from api.adapter import blueprint
 from api.auth import auth, principal
 from api.conditional import has_condition, is_known, respond
 from api.documentation import JOB_BODY
+from api.hooks import origin_of_request
 from api.idempotency import REPLAYED, fingerprint, is_first, key_of_request
 from api.jobs import JobCopy
 from api.schemas.answers import JobAnswer
@@ -28,6 +30,8 @@ from models.states import ItemStatus, JobKind, JobStatus, Lane
 from models.submit import NewJob, Submitted, submit
 
 routes = blueprint("jobs", "Jobs")
+
+log = structlog.get_logger(__name__)
 
 MAX_WAIT_S: Final = 30.0
 RETRY_AFTER_S: Final = 1
@@ -54,6 +58,7 @@ def create_job() -> Response:
             new = _new_job(given)
             written, lane = submit(session, new, given.items), new.lane
     services().bell.ring(given.model.name, lane)
+    log.info("job submitted", job=written.job_id, model=given.model.name, lane=lane.value)
     return respond(_read(written.job_id).answer, 202, _submitted(written))
 
 
@@ -132,6 +137,7 @@ def retry_job(job_id: str, json_data: RetryBody) -> Response:
             statuses=[ItemStatus(name) for name in dict.fromkeys(json_data.statuses)],
             key=key_of_request(),
             fingerprint=fingerprint((json_data.model_dump_json().encode(),)),
+            origin=origin_of_request(),
         )
         job = job_answer(get_job(session, principal().tenant_id, written.job_id))
     services().bell.ring(job.model, Lane(job.priority))
@@ -169,6 +175,7 @@ def _new_job(given: Submission) -> NewJob:
         deadline_s=head.deadline_s,
         webhook_url=head.webhook_url,
         keep_s=head.retention_s,
+        origin=origin_of_request(),
         idempotency_key=key_of_request(),
         fingerprint=given.fingerprint,
     )

@@ -15,6 +15,7 @@ from kombu.exceptions import ChannelError
 from models.database import Database
 from models.ring import ring, searched_on
 from models.states import Lane
+from workers.queues.meters import PUBLISH_FAILURES, PUBLISHED, RINGS_DROPPED
 from workers.queues.names import SHARD_TASK, queue_of
 
 log = structlog.get_logger(__name__)
@@ -56,6 +57,7 @@ class Bell:
         """
         with self._wake:
             if self._is_closed or len(self._pending) >= self._capacity:
+                RINGS_DROPPED.inc()
                 return False
             self._pending[model, lane] = None
             self._start()
@@ -82,6 +84,7 @@ class Bell:
             try:
                 self._top_up(model, lane)
             except Exception as error:  # whatever broker or registry throw, the thread lives and the sweep rings again
+                PUBLISH_FAILURES.labels(lane.value).inc()
                 log.warning("ring failed", model=model, lane=lane.value, reason=type(error).__name__)
 
     def _next(self) -> tuple[str, Lane] | None:
@@ -101,6 +104,7 @@ class Bell:
                 refs = ring(session, model, lane, window=self._window, timeout_s=self._timeout_s)
             for ref in refs:
                 self._app.send_task(SHARD_TASK, args=(ref.job_id, ref.number), queue=queue, producer=producer)
+                PUBLISHED.labels(lane.value).inc()
 
     def _queue(self, model: str, lane: Lane) -> Queue | None:
         """Where the lane's shards go; None when the search that was rung for is over."""

@@ -50,11 +50,15 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """Progress: rounds and units of searches so far, requests with a row, requests without one yet."""
+    """Progress: rounds and units of searches so far, requests with a row, requests without one yet. Memory is in bytes,
+    where it is known.
+    """
 
     steps: int
     rows: int
     waiting: int
+    memory_used: int | None = None
+    memory_total: int | None = None
 
     @property
     def is_idle(self) -> bool:

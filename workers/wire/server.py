@@ -9,7 +9,7 @@ import selectors
 import socket
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +27,8 @@ from workers.wire.searches import SearchEntry, SearchEvent, SearchNews, search_e
 log = structlog.get_logger(__name__)
 
 PULSE_S = 1.0
+
+Measure = Callable[[], tuple[int | None, int | None]]
 
 
 class Decoder(Protocol):
@@ -48,13 +50,24 @@ class Decoder(Protocol):
 
 
 class Server:
-    """Serves `decoder` on the unix socket `path` (in a folder that only its owner may enter)."""
+    """Serves `decoder` on the unix socket `path` (in a folder that only its owner may enter).
 
-    def __init__(self, decoder: Decoder, hello: Hello, path: Path, searches: Searches | None = None) -> None:
+    `measure` gives the memory in use and all there is, in bytes.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        hello: Hello,
+        path: Path,
+        measure: Measure | None = None,
+        searches: Searches | None = None,
+    ) -> None:
         self._decoder = decoder
         self._desk = Desk(searches)
         self._interactive: set[str] = set()
         self._hello = hello
+        self._measure = measure
         self._owners: dict[str, tuple[Connection, str]] = {}  # engine's request id: who asked, under which id
         self._admitted: set[str] = set()
         self._connections: dict[int, Connection] = {}
@@ -205,8 +218,10 @@ class Server:
             return
         self._pulse_at = time.monotonic()
         rows = len(self._admitted)
+        used, total = (None, None) if self._measure is None else self._measure()
         steps = self._decoder.num_steps + self._desk.num_units
-        pulse = Pulse(steps=steps, rows=rows, waiting=len(self._owners) - len(self._desk.open) - rows)
+        waiting = len(self._owners) - len(self._desk.open) - rows
+        pulse = Pulse(steps, rows, waiting, memory_used=used, memory_total=total)
         for connection in self._connections.values():
             connection.send(pulse_frame(pulse))
 

@@ -47,7 +47,7 @@ def seeker() -> Seeker:
 
 @pytest.fixture
 def link(tmp_path: Path, text: Text, seeker: Seeker) -> Iterator[Link]:
-    server = Server(Echo(text, rows=8, length=512), HELLO, tmp_path / "engine.sock", seeker)
+    server = Server(Echo(text, rows=8, length=512), HELLO, tmp_path / "engine.sock", searches=seeker)
     thread = threading.Thread(target=server.run)
     thread.start()
     link = Link(tmp_path / "engine.sock", retry_s=0.01)

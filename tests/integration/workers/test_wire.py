@@ -102,7 +102,7 @@ class Ends:
 
     def start(self) -> None:
         self.decoder, self.seeker = Script(), Seeker()
-        self.server = Server(self.decoder, HELLO, self.path, self.seeker)
+        self.server = Server(self.decoder, HELLO, self.path, searches=self.seeker)
         self.decoder.is_wanted = self.server.is_wanted
         self.thread = threading.Thread(target=self._serve, args=(self.server,))
         self.thread.start()
