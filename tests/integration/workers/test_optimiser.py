@@ -1,18 +1,17 @@
 """Searches in an Optuna study on a real PostgreSQL: shared by workers, gone on with after a crash."""
 
-import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import optuna
-import psycopg
 import pytest
 from optuna.trial import TrialState
-from sqlalchemy import make_url
 
 from engine.search.trial import Source, Trial
 from engine.search.units import singles, union
 from engine.skipset import SkipSet
 from workers.search.optimiser import Sampler, StudyNotebook, fail_abandoned, open_study
+from workers.search.storage import open_storage
 
 LAYERS = 4
 SET = SkipSet.of([1], [2])
@@ -25,16 +24,19 @@ def trial_of(skip_set: SkipSet, speed: float, prompts: int = 8) -> Trial:
 @pytest.fixture
 def storage(database_url: str) -> Iterator[optuna.storages.BaseStorage]:
     """Optuna's tables in a schema of their own beside the registry's."""
-    url = make_url(database_url)
-    with psycopg.connect(url.set(drivername="postgresql").render_as_string(hide_password=False)) as connection:
-        connection.execute("CREATE SCHEMA IF NOT EXISTS optuna")
-    own = url.update_query_dict({"options": "-csearch_path=optuna"})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        storage = optuna.storages.RDBStorage(own.render_as_string(hide_password=False))
+    storage = open_storage(database_url)
     yield storage
     storage.remove_session()
     storage.engine.dispose()
+
+
+def test_first_starts_at_once_make_the_tables_once(database_url: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        storages = list(pool.map(open_storage, [database_url] * 4))
+
+    assert len({open_study(one, "one")._study_id for one in storages}) == 1
+    for one in storages:
+        one.engine.dispose()
 
 
 def test_what_one_worker_scored_the_other_knows(storage: optuna.storages.BaseStorage) -> None:
