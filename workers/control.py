@@ -8,6 +8,7 @@ from celery import Task
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.database import Database, connect
+from models.faults import Point, reach
 from models.sweep import sweep
 from workers.app import app, settings
 from workers.queues import SWEEP_TASK, Bell
@@ -44,6 +45,7 @@ def sweep_all(self: Control) -> None:
     except SQLAlchemyError as error:
         log.warning("sweep failed", reason=type(error).__name__)
         return
+    reach(Point.SWEEP_COMMITTED)
     self.swept_at = time.monotonic()
     for model, lane in swept.queues:
         self.bell.ring(model, lane)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from models.claim import MAX_LOSSES
 from workers.errors import ConfigurationError
 
 REDIS_URL = "redis://127.0.0.1:6379/0"
@@ -47,6 +48,7 @@ class WorkerSettings:
     cpu_engines: int
     bulk_threads: int
     interactive_threads: int
+    max_losses: int
     allows_private_webhooks: bool
     log_level: str
     runtime: Path
@@ -88,6 +90,7 @@ class WorkerSettings:
             cpu_engines=_count(env, "SKIM_CPU_ENGINES", 1),
             bulk_threads=_count(env, "SKIM_BULK_THREADS", 4),
             interactive_threads=_count(env, "SKIM_INTERACTIVE_THREADS", 32),
+            max_losses=_count(env, "SKIM_MAX_LOSSES", MAX_LOSSES),
             allows_private_webhooks=env.get("SKIM_PRIVATE_WEBHOOKS", "no").lower() in ("yes", "true", "1"),
             log_level=env.get("SKIM_LOG_LEVEL", "info"),
             runtime=_runtime(env),

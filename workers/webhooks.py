@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.database import Database, connect
 from models.deliveries import Taken, note_delivered, note_failed, secret_of, take_delivery
+from models.faults import Point, reach
 from workers.app import app, settings
 from workers.posting import Undeliverable, post, sign
 from workers.queues import DELIVER_TASK
@@ -55,6 +56,7 @@ def _deliver_one(database: Database) -> bool:
         secret = "" if taken is None else secret_of(session, taken.tenant_id)
     if taken is None:
         return False
+    reach(Point.DELIVER_TAKEN)
     body = _body(taken)
     try:
         headers = sign(secret, taken.id, int(time.time()), body)
@@ -64,8 +66,10 @@ def _deliver_one(database: Database) -> bool:
         with database.session() as session:
             note_failed(session, taken, str(error))
         return True
+    reach(Point.DELIVER_SENT)
     with database.session() as session:
         note_delivered(session, taken.id)
+    reach(Point.DELIVER_COMMITTED)
     return True
 
 

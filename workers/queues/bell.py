@@ -13,6 +13,7 @@ from kombu import Producer, Queue
 from kombu.exceptions import ChannelError
 
 from models.database import Database
+from models.faults import Point, reach
 from models.ring import ring
 from models.states import Lane
 from workers.queues.names import SHARD_TASK, queue_of
@@ -56,6 +57,7 @@ class Bell:
 
         Returns: False when the request was dropped, because too many queues wait or the bell is closed.
         """
+        reach(Point.RING_ASKED)
         with self._wake:
             if self._is_closed or len(self._pending) >= self._capacity:
                 return False
@@ -99,8 +101,11 @@ class Bell:
                 return
             with self._database.session() as session:
                 refs = ring(session, model, lane, window=self._window, timeout_s=self._timeout_s)
+                reach(Point.RING_WRITTEN)
+            reach(Point.RING_COMMITTED)
             for ref in refs:
                 self._app.send_task(SHARD_TASK, args=(ref.job_id, ref.number), queue=queue, producer=producer)
+                reach(Point.RING_SENT)
 
 
 def _depth(queue: Queue, producer: Producer) -> int:
