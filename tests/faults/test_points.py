@@ -1,0 +1,95 @@
+"""Between any two steps of submit, publish, claim, record, finish and deliver: killed there, and nothing is lost."""
+
+import os
+import signal
+
+import pytest
+
+from models.faults import Point
+from tests.faults.injuries import PLACES, QUEUE
+from tests.faults.invariants import check
+from tests.faults.world import World
+
+ENDLESS = 400  # tokens: long enough to be interrupted
+
+# One kill in each part at a time. The quick selection has one of each kind; the long test does every one of them.
+QUICK = (
+    {"api": Point.SUBMIT_WRITTEN, "device": Point.CLAIM_COMMITTED, "control": Point.DELIVER_TAKEN},
+    {"api": Point.RING_ASKED, "device": Point.RECORD_WRITTEN, "control": Point.DELIVER_SENT},
+    {"api": Point.RING_COMMITTED, "device": Point.FINISH_WRITTEN, "control": Point.SWEEP_REQUEUED},
+)
+
+
+def test_every_point_belongs_to_a_part() -> None:
+    assert sorted(point for points in PLACES.values() for point in points) == sorted(Point)
+
+
+def test_every_point_is_reached(world: World) -> None:
+    for name, points in PLACES.items():
+        for point in points:
+            world.order(name, point)
+
+    interrupted = world.submit(20, parameters={"max_tokens": ENDLESS, "seed": 1}, webhook_url=None)
+    interrupt(world, interrupted.job_id, "echo_engine", "release")
+    interrupt(world, interrupted.job_id, QUEUE.name, "sweep")
+    world.send("POST", f"/v1/jobs/{interrupted.job_id}/cancel")
+    job = world.submit(20)
+
+    check(world, [job])
+    assert still_ordered(world) == []
+
+
+def interrupt(world: World, job_id: str, word: str, stage: str) -> None:
+    """Kill one of the device's processes under running items; wait until it was noticed."""
+    running = "SELECT 1 FROM items WHERE job_id = :job AND status = 'running'"
+    world.until(lambda: world.rows(running, job=job_id))
+    world.parts["device"].children(word)[0].kill()
+    world.until(lambda: not still_ordered(world, stage))
+
+
+def still_ordered(world: World, stage: str = "") -> list[str]:
+    """Points of a stage that nobody has come to."""
+    points = [(name, point) for name in PLACES for point in PLACES[name] if point.startswith(stage)]
+    return [point for name, point in points if (world.orders(name) / point).exists()]
+
+
+@pytest.mark.parametrize("kills", QUICK, ids=lambda kills: "-".join(kills.values()))
+def test_a_kill_between_two_steps_loses_nothing(world: World, kills: dict[str, Point]) -> None:
+    end_at(world, kills)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("name", "point"), [(name, point) for name in PLACES for point in PLACES[name]])
+def test_a_kill_at_any_point_loses_nothing(world: World, name: str, point: Point) -> None:
+    end_at(world, {name: point})
+
+
+def end_at(world: World, kills: dict[str, Point]) -> None:
+    """Have a part killed at each of these points, and check what became of the work."""
+    waiting = [world.order(name, point, "SIGKILL") for name, point in kills.items()]
+    jobs = [world.submit(6) for _ in range(2)]
+    if any(point.startswith(("release.", "sweep.")) for point in kills.values()):
+        is_release = any(point.startswith("release.") for point in kills.values())
+        world.until(lambda: world.rows("SELECT 1 FROM items WHERE status = 'running'"))
+        world.parts["device"].children("echo_engine" if is_release else QUEUE.name)[0].kill()
+
+    world.until(lambda: not any(order.exists() for order in waiting))
+
+    check(world, jobs)
+
+
+def test_what_a_zombie_had_to_say_is_fenced(world: World) -> None:
+    """Stopped with a result in its hand, it wakes when another has done the work long ago."""
+    order = world.order("device", Point.RECORD_READY, "SIGSTOP")
+    job = world.submit(4)
+    world.until(lambda: not order.exists())
+    [taken] = order.parent.glob(f"{order.name}.*")
+    pid = int(taken.name.rpartition(".")[2])
+    world.add_device("device-2")
+
+    check(world, [job])
+    os.kill(pid, signal.SIGCONT)
+    world.until(lambda: "lease lost; nothing written" in world.parts["device"].log.read_text())
+    world.remove("device-2")
+
+    check(world, [job])
