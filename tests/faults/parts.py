@@ -72,6 +72,16 @@ class Part:
         self.thaw()
         self.send(signal.Signals(self._stop))
 
+    def kill(self) -> None:
+        """End it and its descendants at once, for good."""
+        self.is_wanted = False
+        for one in self.children():
+            with suppress(psutil.Error):
+                one.kill()
+        self.send(signal.SIGKILL)
+        if self._process is not None:
+            self._process.wait()
+
     def stop(self, patience_s: float = 20.0) -> None:
         """End it for good."""
         self.dismiss()

@@ -41,8 +41,11 @@ def test_every_point_is_reached(world: World) -> None:
 
 def interrupt(world: World, job_id: str, word: str, stage: str) -> None:
     """Kill one of the device's processes under running items; wait until it was noticed."""
-    running = "SELECT 1 FROM items WHERE job_id = :job AND status = 'running'"
-    world.until(lambda: world.rows(running, job=job_id))
+    held = """
+        SELECT 1 FROM shards JOIN items ON items.job_id = shards.job_id AND items.shard_number = shards.number
+        WHERE shards.job_id = :job AND shards.status = 'running' AND items.status = 'running'
+    """
+    world.until(lambda: world.rows(held, job=job_id))
     world.parts["device"].children(word)[0].kill()
     world.until(lambda: not still_ordered(world, stage))
 

@@ -124,7 +124,7 @@ class World:
         return self.add(name, "celery", *CELERY, "beat", "--scheduler", "celery.beat:Scheduler", "--pidfile", "")
 
     def add_device(self, name: str) -> Part:
-        options = ("--model", MODEL, "--device", "cpu", "--name", name, "--rows", "4")
+        options = ("--model", MODEL, "--device", "cpu", "--name", name)
         return self.add(name, "tests.acceptance.workers.echo_device", *options)
 
     def remove(self, name: str) -> None:
@@ -133,21 +133,24 @@ class World:
         self.orders(name).rename(self.home / f"{name}-{secrets.token_hex(3)}.orders")
 
     def stop(self) -> None:
-        """Everything, clients before servers."""
-        for name in self.parts.keys() - {"postgres", "redis"}:
-            self.parts[name].dismiss()
-        for part in reversed(self.parts.values()):
-            part.stop()
+        """End everything; nothing of it is needed any more."""
+        for name in reversed(self.parts):
+            if name != "postgres":
+                self.parts[name].kill()
         self.database.close()
+        self.parts["postgres"].stop()
 
     def orders(self, name: str) -> Path:
         return self.home / f"{name}.orders"
 
     def order(self, name: str, point: Point, signal_name: str = "") -> Path:
         """Have the next process of a part that reaches a point take this signal; the file is gone once it has."""
-        draft, order = self.home / "order", self.orders(name) / point
+        folder = self.orders(name)
+        for taken in folder.glob(f"{point}.*"):
+            taken.unlink()
+        draft = self.home / "order"
         draft.write_text(signal_name)
-        return draft.rename(order)
+        return draft.rename(folder / point)
 
     # Time
 
@@ -175,12 +178,13 @@ class World:
     def until(self, is_so: Callable[[], Any], patience_s: float = PATIENCE_S) -> None:
         """Wait until something is so. A server that is away has not said so."""
         give_up_at = time.monotonic() + patience_s
-        while not self._is(is_so):
+        while not self.holds(is_so):
             assert time.monotonic() < give_up_at, f"not so after {patience_s} s"
             self.tend()
             time.sleep(0.02)
 
-    def _is(self, is_so: Callable[[], Any]) -> bool:
+    def holds(self, is_so: Callable[[], Any]) -> bool:
+        """Whether something is so, as far as can be seen now."""
         try:
             return bool(is_so())
         except (DBAPIError, httpx.TransportError, redis.RedisError, OSError):
