@@ -129,7 +129,7 @@ class World:
 
     def remove(self, name: str) -> None:
         """Stop a part that was added."""
-        self.parts.pop(name).stop()
+        self.parts.pop(name).kill()
         self.orders(name).rename(self.home / f"{name}-{secrets.token_hex(3)}.orders")
 
     def stop(self) -> None:

@@ -1,0 +1,340 @@
+"""The registry against a model of it: any order of moves, claimers that race, leases that lapse, holders that are late.
+
+The model says in a few lines of Python what each move does; after every step the rows must say the same.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from models.cancel import cancel
+from models.claim import MAX_LOSSES, Claim
+from models.errors import Conflict, LeaseLost
+from models.finish import release
+from models.lease import heartbeat
+from models.retry import retry
+from models.states import ItemStatus
+from models.sweep import sweep
+from tests.integration.registry.conftest import LEASE_S, TENANT, Registry, at_once, ref_of, result
+
+OPEN = ("queued", "running")
+ENDS = st.sampled_from([ItemStatus.SUCCEEDED, ItemStatus.FAILED])
+
+
+@dataclass
+class Item:
+    status: str = "queued"
+    attempts: int = 0
+    output: str | None = None
+
+    def end(self, status: str, output: str | None = None) -> None:
+        if self.status in OPEN:
+            self.status, self.output = status, output
+
+
+@dataclass
+class Shard:
+    items: list[Item]
+    status: str = "queued"
+    epoch: int = 0
+    has_lapsed: bool = False
+
+    @property
+    def is_free(self) -> bool:
+        return self.status == "queued" or (self.status == "running" and self.has_lapsed)
+
+    def is_held(self, epoch: int) -> bool:
+        return self.status == "running" and self.epoch == epoch
+
+    def requeue(self) -> None:
+        self.status, self.epoch, self.has_lapsed = "queued", self.epoch + 1, False
+
+
+@dataclass
+class Job:
+    shards: list[Shard]
+    status: str = "queued"
+    is_cancelling: bool = False
+    is_overdue: bool = False
+
+    @property
+    def items(self) -> list[Item]:
+        return [item for shard in self.shards for item in shard.items]
+
+    @property
+    def may_be_claimed(self) -> bool:
+        return self.status in OPEN and not self.is_cancelling and not self.is_overdue
+
+    def withdraw(self, status: str) -> None:
+        """End what nobody holds."""
+        for shard in self.shards:
+            if shard.status == "queued":
+                shard.status = status
+                for item in shard.items:
+                    item.end(status)
+
+    def end(self) -> None:
+        """End it if nothing is open."""
+        if self.status in OPEN and not any(shard.status in OPEN for shard in self.shards):
+            said = {item.status for item in self.items}
+            first = next((one for one in ("cancelled", "expired", "succeeded") if one in said), "failed")
+            self.status = first
+
+
+class Registered(RuleBasedStateMachine):
+    """Rules are moves; `claims` are all that were ever given out, stale ones included."""
+
+    claims = Bundle("claims")
+    ids = Bundle("ids")
+
+    def __init__(self, registry: Registry) -> None:
+        super().__init__()
+        self.registry = registry
+        self.jobs: dict[str, Job] = {}
+
+    def shard(self, claimed: Claim) -> Shard:
+        return self.jobs[claimed.job_id].shards[claimed.number]
+
+    def item(self, claimed: Claim, place: int) -> tuple[int, Item]:
+        """One of a claimed shard's items, and its index in the job."""
+        job, shard = self.jobs[claimed.job_id], self.shard(claimed)
+        first = sum(len(other.items) for other in job.shards[: claimed.number])
+        place %= len(shard.items)
+        return first + place, shard.items[place]
+
+    def expect(self, is_held: bool, move: Callable[[], Any]) -> Any:
+        """What a fenced move gives; the fence must hold if, and only if, the model says so."""
+        try:
+            given = move()
+        except LeaseLost:
+            assert not is_held
+            return None
+        assert is_held
+        return given
+
+    # The client
+
+    @rule(target=ids, sizes=st.lists(st.just(2), min_size=0, max_size=2), last=st.integers(1, 2))
+    def submit(self, sizes: list[int], last: int) -> str:
+        sizes = [*sizes, last]
+        job_id = self.registry.submit(sum(sizes), shard_items=2, webhook_url="http://localhost/")
+        self.jobs[job_id] = Job([Shard([Item() for _ in range(size)]) for size in sizes])
+        return job_id
+
+    @rule(job_id=ids)
+    def cancel(self, job_id: str) -> None:
+        job = self.jobs[job_id]
+        try:
+            with self.registry.database.session() as session:
+                cancel(session, TENANT, job_id)
+        except Conflict:
+            assert job.status not in (*OPEN, "cancelled")
+            return
+        assert job.status in (*OPEN, "cancelled")
+        if job.status in OPEN:
+            job.is_cancelling = True
+            job.withdraw("cancelled")
+            job.end()
+
+    @rule(target=ids, job_id=ids)
+    def retry(self, job_id: str) -> Any:
+        old = self.jobs[job_id]
+        lost = [item for item in old.items if item.status in ("failed", "expired")]
+        try:
+            with self.registry.database.session() as session:
+                new_id = retry(session, TENANT, job_id).job_id
+        except Conflict:
+            assert old.status in OPEN or not lost
+            return multiple()
+        assert old.status not in OPEN and lost
+        self.jobs[new_id] = Job([Shard([Item() for _ in lost])])
+        return new_id
+
+    # Workers
+
+    @rule(target=claims, job_id=ids, number=st.integers(0, 2), num_claimers=st.integers(1, 3))
+    def claim(self, job_id: str, number: int, num_claimers: int) -> Any:
+        """At most one of those that come at once gets it, and one does if it is to be had."""
+        job = self.jobs[job_id]
+        got = [one for one in at_once(*[lambda: self.registry.claim(job_id, number)] * num_claimers) if one is not None]
+        assert not [one for one in got if isinstance(one, Exception)]
+        is_free = number < len(job.shards) and job.may_be_claimed and job.shards[number].is_free
+        assert len(got) == is_free
+        if not got:
+            return multiple()
+        job.status = "running"
+        self.take(job.shards[number], got[0].epoch, job.shards[number].epoch + 1)
+        first = sum(len(other.items) for other in job.shards[:number])
+        open_items = [
+            (first + place, one) for place, one in enumerate(job.shards[number].items) if one.status == "queued"
+        ]
+        found = [(one.index, one.attempts, one.suspect) for one in got[0].items]
+        assert found == [(index, one.attempts, one.attempts > 0) for index, one in open_items]
+        return got[0]
+
+    def take(self, shard: Shard, epoch: int, *epochs: int) -> None:
+        assert epoch in epochs
+        shard.status, shard.epoch, shard.has_lapsed = "running", epoch, False
+        for item in shard.items:
+            if item.status == "running":
+                item.status = "failed" if item.attempts >= MAX_LOSSES else "queued"
+
+    @rule(claimed=claims, place=st.integers(0, 1))
+    def admit(self, claimed: Claim, place: int) -> None:
+        index, item = self.item(claimed, place)
+        is_held = self.shard(claimed).is_held(claimed.epoch)
+        self.expect(is_held, lambda: self.registry.admit(claimed, [index]))
+        if is_held and item.status == "queued":
+            item.status, item.attempts = "running", item.attempts + 1
+
+    @rule(claimed=claims, place=st.integers(0, 1), status=ENDS)
+    def record(self, claimed: Claim, place: int, status: ItemStatus) -> None:
+        index, item = self.item(claimed, place)
+        is_held = self.shard(claimed).is_held(claimed.epoch)
+        text = f"{claimed.epoch} says {status} of {index}"
+        written = self.expect(is_held, lambda: self.registry.record(claimed, result(index, status, text)))
+        if is_held:
+            assert written == {index}
+            item.end(status, text if status is ItemStatus.SUCCEEDED else None)
+
+    @rule(claimed=claims)
+    def complete(self, claimed: Claim) -> None:
+        """Record whatever is open, as a worker does in the end."""
+        for place in range(len(self.shard(claimed).items)):
+            self.record(claimed, place, ItemStatus.SUCCEEDED)
+
+    @rule(claimed=st.lists(claims, min_size=1, max_size=2))
+    def finish(self, claimed: list[Claim]) -> None:
+        """One or two holders at once: what the one leaves open, the other finds."""
+        told = at_once(*[lambda one=one: self.registry.finish(one) for one in claimed])
+        for one, said in zip(claimed, told, strict=True):
+            job, shard = self.jobs[one.job_id], self.shard(one)
+            if shard.status in OPEN and not shard.is_held(one.epoch):
+                assert isinstance(said, LeaseLost)
+                continue
+            assert isinstance(said, bool), said
+            if shard.status in OPEN and not any(item.status in OPEN for item in shard.items):
+                shard.status = "finished"
+            job.end()
+        ended = [said for one, said in zip(claimed, told, strict=True) if self.jobs[one.job_id].status not in OPEN]
+        assert not ended or any(said is True or isinstance(said, LeaseLost) for said in ended)
+
+    @rule(claimed=claims, is_lost=st.booleans())
+    def release(self, claimed: Claim, is_lost: bool) -> None:
+        shard = self.shard(claimed)
+        is_held = shard.is_held(claimed.epoch)
+
+        def give_back() -> None:
+            with self.registry.database.session() as session:
+                release(session, ref_of(claimed), claimed.epoch, lost=is_lost)
+
+        self.expect(is_held, give_back)
+        if is_held:
+            shard.requeue()
+            for item in shard.items:
+                if item.status == "running" and not is_lost:
+                    item.status, item.attempts = "queued", item.attempts - 1
+
+    @rule(claimed=claims)
+    def beat(self, claimed: Claim) -> None:
+        job, shard = self.jobs[claimed.job_id], self.shard(claimed)
+        with self.registry.database.session() as session:
+            heard = heartbeat(session, [(claimed.job_id, claimed.number, claimed.epoch)], lease_s=LEASE_S)
+        is_held = shard.is_held(claimed.epoch)
+        assert bool(heard.lost) is not is_held
+        if is_held:
+            shard.has_lapsed = False
+            assert bool(heard.cancelled) is job.is_cancelling
+            assert bool(heard.expired) is (job.is_overdue and not job.is_cancelling)
+
+    # Time
+
+    @rule(claimed=consumes(claims) | claims)
+    def lapse(self, claimed: Claim) -> None:
+        shard = self.shard(claimed)
+        if shard.status == "running":
+            self.registry.lapse(claimed.job_id, claimed.number)
+            shard.has_lapsed = True
+
+    @rule(job_id=ids)
+    def overdue(self, job_id: str) -> None:
+        if self.jobs[job_id].status in OPEN:
+            self.registry.overdue(job_id)
+            self.jobs[job_id].is_overdue = True
+
+    @rule()
+    def sweep(self) -> None:
+        self._sweep()
+        for job in self.jobs.values():
+            for shard in job.shards:
+                if shard.status == "running" and shard.has_lapsed:
+                    shard.requeue()
+        self.stop_jobs()
+
+    @rule(target=claims, claimed=claims)
+    def sweep_and_claim(self, claimed: Claim) -> Any:
+        """At once: whoever comes first, a shard whose lease is over has one holder afterwards."""
+        job, shard = self.jobs[claimed.job_id], self.shard(claimed)
+        if not (job.may_be_claimed and shard.status == "running"):
+            return multiple()
+        self.lapse(claimed)
+        got, swept = at_once(lambda: self.registry.claim(claimed.job_id, claimed.number), self._sweep)
+        assert swept is None, swept
+        for other in [one for job in self.jobs.values() for one in job.shards if one is not shard]:
+            if other.status == "running" and other.has_lapsed:
+                other.requeue()
+        if got is None:  # the sweep had the row in its hands and had not committed
+            shard.requeue()
+            self.stop_jobs()
+            return multiple()
+        self.take(shard, got.epoch, shard.epoch + 1, shard.epoch + 2)
+        self.stop_jobs()
+        return got
+
+    def _sweep(self) -> None:
+        with self.registry.database.session() as session:
+            sweep(session)
+
+    def stop_jobs(self) -> None:
+        for job in self.jobs.values():
+            if job.status in OPEN and (job.is_cancelling or job.is_overdue):
+                job.withdraw("cancelled" if job.is_cancelling else "expired")
+            job.end()
+
+    # What must hold
+
+    @invariant()
+    def rows_are_as_the_model_says(self) -> None:
+        items = self.registry.rows("SELECT job_id, status, attempts, output FROM items ORDER BY job_id, index")
+        shards = self.registry.rows("SELECT job_id, status, epoch FROM shards ORDER BY job_id, number")
+        jobs = self.registry.rows("SELECT id, status, counts ->> 'total' FROM jobs ORDER BY id")
+        told = self.registry.rows("SELECT job_id FROM deliveries ORDER BY job_id")
+        model = sorted(self.jobs.items())
+
+        assert items == [(key, one.status, one.attempts, one.output) for key, job in model for one in job.items]
+        assert shards == [(key, one.status, one.epoch) for key, job in model for one in job.shards]
+        ended = {key: str(len(job.items)) for key, job in model if job.status not in OPEN}
+        assert jobs == [(key, job.status, ended.get(key)) for key, job in model]
+        assert [key for (key,) in told] == sorted(ended)
+
+    def teardown(self) -> None:
+        self.registry.rows("DELETE FROM jobs")
+
+
+def test_any_moves_in_any_order_leave_what_the_model_says(registry: Registry) -> None:
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        lambda: Registered(registry),
+        settings=settings(max_examples=30, stateful_step_count=30, suppress_health_check=list(HealthCheck)),
+    )
