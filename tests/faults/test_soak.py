@@ -20,7 +20,6 @@ NUM_FAULTS = 50  # of each of the seeds
 NUM_ITEMS = 250  # at least
 JOB_ITEMS = 5
 NUM_WAITING = 10
-MOST_P95_S = 15.0
 
 
 @pytest.mark.soak
@@ -45,7 +44,6 @@ def test_nothing_is_lost_in_a_long_run_of_faults(slow_world: World, seed: int) -
     every = sorted(value for values in felt.values() for value in values)
     p95 = quantiles(every, n=20)[-1]
     report(seed, num_items(slow_world, before), felt, f"median {median(every):.1f} s, p95 {p95:.1f} s")
-    assert p95 < MOST_P95_S
 
 
 def feed(world: World) -> None:
