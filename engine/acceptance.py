@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _DECAY = 0.98  # of the weight of older outcomes, per outcome
-_PRIOR_WEIGHT = 4.0  # outcomes that what was assumed before counts for
+_PRIOR_WEIGHT = 8.0  # outcomes that what was assumed before counts for
 _MOST = 0.995  # nothing is certain
 
 

@@ -9,7 +9,7 @@ from engine.errors import BadRequest
 
 VERIFY_WIDTHS = (1, 2, 4, 8, 16)
 DRAFT_WIDTHS = (1, 4)
-_BATCHES = (1, 4, 16, 64)
+_BATCHES = (1, 2, 4, 16, 64)
 _MOST_TOKENS = 128  # of a pass that is timed; from there on cost grows in proportion
 
 TimePass = Callable[[int, int], float]

@@ -2,6 +2,10 @@
 
 Notation: a row's draft of depth d is right with probability r_d given that those before it were; K drafts give it
 E(K) = 1 + r_1 + r_1 r_2 + ... + r_1 ... r_K expected tokens (the bonus token of the full network included).
+
+What counts is 1 / E(K), the rounds that a token of each row takes, as a power mean over rows, and not the tokens of all
+rows together: a few rows that run far ahead end a batch no sooner, while every row pays for the columns. The power lets
+the rows that gain least count most, for a batch ends with its slowest row.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +19,7 @@ from engine.costs import StepCosts
 from engine.request import Drafter
 
 Numbers = NDArray[np.float64]
+POWER = 4.0  # 1 would be the mean row and infinity the slowest; 1 to 8 were replayed (bench/LOG.md)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,8 @@ class Plan:
 class Outlook:
     """What a group of rows (at least one) may expect of every drafter and number of drafts.
 
-    Every array has an entry for each K from 0 to ``most``.
+    ``lookup``, ``skip`` and ``cascade`` are the rounds that a token takes to that power, summed over the rows; every
+    array has an entry for each K from 0 to ``most``.
     """
 
     def __init__(self, bids: Sequence[Bid], most: int) -> None:
@@ -54,6 +60,12 @@ class Outlook:
 
     def __len__(self) -> int:
         return len(self._bids)
+
+    def of(self, drafter: Drafter) -> Numbers:
+        """By the drafter; no drafts are none of lookup's."""
+        if drafter is Drafter.SKIP:
+            return self.skip
+        return self.cascade if drafter is Drafter.CASCADE else self.lookup
 
     @property
     def longest(self) -> int:
@@ -66,15 +78,15 @@ class Outlook:
 
     @cached_property
     def lookup(self) -> Numbers:
-        return _tokens(self._looked_up)
+        return _powers(self._looked_up)
 
     @cached_property
     def skip(self) -> Numbers:
-        return _tokens(self._skipped)
+        return _powers(self._skipped)
 
     @cached_property
     def cascade(self) -> Numbers:
-        return _tokens(np.where(self._depths < self._heads[:, None], self._looked_up, self._skipped))
+        return _powers(np.where(self._depths < self._heads[:, None], self._looked_up, self._skipped))
 
     @cached_property
     def cascade_steps(self) -> NDArray[np.int64]:
@@ -110,11 +122,10 @@ class Outlook:
         return np.where(self._depths < self._rooms[:, None], rates, 0.0)
 
 
-def _tokens(rates: Numbers) -> Numbers:
-    """E(K) of all rows together, from the rates [rows, most] of their drafts."""
-    rows = rates.shape[0]
-    expected: Numbers = np.concatenate(([rows], rows + rates.cumprod(1).cumsum(1).sum(0)))
-    return expected
+def _powers(rates: Numbers) -> Numbers:
+    """1 / E(K) to the power, summed over rows, from the rates [rows, most] of their drafts."""
+    rounds: Numbers = 1 / (1 + rates.cumprod(1).cumsum(1))
+    return np.concatenate(([float(len(rates))], (rounds**POWER).sum(0)))
 
 
 class Prices:
@@ -130,6 +141,12 @@ class Prices:
     def step(self) -> float:
         """One draft pass of one column."""
         return float(self._draft[0])
+
+    def of(self, drafter: Drafter, outlook: Outlook, width: int = 1, steps: int = 0) -> Numbers:
+        """Rounds of K drafts by the drafter; no drafts cost what none of lookup's do."""
+        if drafter is Drafter.SKIP:
+            return self.skip(width, steps)
+        return self.cascade(outlook, width, steps) if drafter is Drafter.CASCADE else self.lookup(width, steps)
 
     def skip(self, width: int = 1, steps: int = 0) -> Numbers:
         """Rounds of K skip drafts, beside rows that need ``width`` columns and ``steps`` draft passes anyway."""

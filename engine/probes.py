@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-_CREDIT = 2.0  # plain steps that may be lost before anything was earned
-_SHARE = 0.004  # of all time spent decoding, from then on
+_SHARE = 0.005  # of all time spent decoding
 
 
 @dataclass(slots=True)
@@ -16,9 +15,9 @@ class Probes:
     spent: float = 0.0
     lost: float = 0.0
 
-    def may(self, plain_s: float) -> bool:
-        """Whether another probe is affordable where a plain step costs ``plain_s`` seconds."""
-        return self.lost < _CREDIT * plain_s + _SHARE * self.spent
+    def may(self, loss_s: float) -> bool:
+        """Whether a probe is affordable that loses ``loss_s`` seconds at worst."""
+        return self.lost + loss_s <= _SHARE * self.spent
 
     def pay(self, cost_s: float, tokens: int, best_rate: float, is_probe: bool) -> None:
         """Enter a round; ``best_rate`` is the tokens per second that the best plan promised."""

@@ -11,7 +11,7 @@ from engine.acceptance import Acceptance, Record
 from engine.confidence import Confidence
 from engine.control import Controller, Decision
 from engine.costs import Grid, StepCosts
-from engine.goodput import Bid, Outlook, Plan
+from engine.goodput import POWER, Bid, Outlook, Plan
 from engine.probes import Probes
 from engine.request import Drafter, Exit
 
@@ -52,7 +52,7 @@ def test_acceptance_starts_at_its_prior_and_forgets() -> None:
     for _ in range(200):
         seen.add(False)
 
-    assert seen.rate < 0.1
+    assert seen.rate < 0.12
 
 
 @given(st.lists(st.booleans(), max_size=100), st.floats(0.01, 0.99))
@@ -104,8 +104,8 @@ def test_longer_matches_are_told_apart() -> None:
 
 
 @given(st.lists(RATES, max_size=MOST), RATES, st.integers(0, MOST))
-def test_expected_tokens_are_the_sum_over_prefixes(rates: list[float], skip: float, room: int) -> None:
-    """E(K) = 1 + r1 + r1 r2 + ..., drafter by drafter; a cascade goes on where lookup ends."""
+def test_rounds_a_token_follow_from_the_prefixes_that_are_right(rates: list[float], skip: float, room: int) -> None:
+    """A power of one over E(K) = 1 + r1 + r1 r2 + ..., drafter by drafter; a cascade goes on where lookup ends."""
     rates = rates[:room]
     one = bid(rates, skip, room=room)
     outlook = Outlook([one, one], MOST)
@@ -113,7 +113,7 @@ def test_expected_tokens_are_the_sum_over_prefixes(rates: list[float], skip: flo
 
     for rows, told in ((rates, outlook.lookup), ([skip] * room, outlook.skip), (cascaded, outlook.cascade)):
         products = [math.prod(rows[:depth]) for depth in range(len(rows) + 1)]
-        assert told.tolist() == pytest.approx([2 * sum(products[: most + 1]) for most in range(MOST + 1)])
+        assert told.tolist() == pytest.approx([2 / sum(products[: most + 1]) ** POWER for most in range(MOST + 1)])
     assert outlook.cascade_steps.tolist() == [max(0, min(most, room) - one.head) for most in range(MOST + 1)]
 
 
@@ -157,24 +157,36 @@ def test_cascades_where_some_rows_have_something_to_look_up() -> None:
     st.sampled_from([None, CHEAP, DEAR]),
 )
 def test_the_choice_is_the_best_of_all(rows: list[tuple[list[float], float]], verify: Grid, draft: Grid | None) -> None:
-    """Against a plain enumeration of every drafter and length; drafts have to promise two in a hundred more."""
+    """Against a plain enumeration of every drafter and length."""
     bids = [bid(rates, skip if draft else 0.0) for rates, skip in rows]
     outlook = Outlook(bids, MOST)
 
-    def rate(plan: Plan) -> float:
+    def mean(powers: float) -> float:
+        return math.exp(math.log(powers) / POWER)
+
+    def time(plan: Plan) -> float:
         count, width = plan.drafts, verify.of(len(bids), plan.drafts + 1)
         if plan.drafter in (Drafter.PLAIN, Drafter.LOOKUP):
-            return float(outlook.lookup[count]) / width
+            return mean(outlook.lookup[count]) * width
         assert draft is not None
         step = draft.of(len(bids), 1)
         if plan.drafter is Drafter.SKIP:
-            return float(outlook.skip[count]) / (width + count * step)
-        return float(outlook.cascade[count]) / (width + int(outlook.cascade_steps[count]) * step)
+            return mean(outlook.skip[count]) * (width + count * step)
+        return mean(outlook.cascade[count]) * (width + int(outlook.cascade_steps[count]) * step)
 
     kinds = [Drafter.LOOKUP, *([Drafter.SKIP, Drafter.CASCADE] if draft else [])]
-    best = max(rate(Plan(kind, count)) for kind in kinds for count in range(MOST + 1))
+    least = min(time(Plan(kind, count)) for kind in kinds for count in range(MOST + 1))
 
-    assert best / 1.02 - 1e-9 <= rate(decide(controller(verify, draft), *bids)) <= best + 1e-9
+    assert time(decide(controller(verify, draft), *bids)) == pytest.approx(least)
+
+
+def test_drafts_for_a_few_rows_have_to_pay_for_all() -> None:
+    """One row of four could be four tokens further at twice the cost: the other three would wait for it."""
+    rows = [bid([0.99] * MOST), *[bid()] * 3]
+    dear = Grid((1, 16), (1, 8), ((1.0, 3.0), (1.0, 3.0)))
+
+    assert decide(controller(dear), *rows) == Plan()
+    assert decide(controller(dear), *rows[:1]) == Plan(Drafter.LOOKUP, MOST)
 
 
 @pytest.mark.parametrize("asked", [Drafter.LOOKUP, Drafter.SKIP, Drafter.CASCADE])
@@ -224,13 +236,13 @@ def test_probes_cost_a_small_share() -> None:
     count, share = play(controller(GENTLE, CHEAP), skip=0.05, tokens=1)
 
     assert 0 < count < 40
-    assert share < 0.03  # the first few are on credit
+    assert share < 0.0051
 
 
 def test_probes_that_gain_go_on() -> None:
     count, share = play(controller(GENTLE, CHEAP), skip=0.05, tokens=3)
 
-    assert count == 400
+    assert count > 300  # every round, once the first was affordable
     assert share < 0
 
 
@@ -240,10 +252,11 @@ def test_hopeless_probes_are_not_made() -> None:
 
 def test_probes_live_on_a_budget() -> None:
     probes = Probes()
-    probes.pay(cost_s=20.0, tokens=1, best_rate=1.0, is_probe=True)
-    assert not probes.may(1.0)
+    assert not probes.may(0.5)
 
-    for _ in range(6000):
+    for _ in range(120):
         probes.pay(cost_s=1.0, tokens=1, best_rate=1.0, is_probe=False)
+    assert probes.may(0.5)
+    probes.pay(cost_s=1.5, tokens=1, best_rate=1.0, is_probe=True)
 
-    assert probes.may(1.0)
+    assert not probes.may(0.5)
