@@ -23,7 +23,7 @@ from models.claim import MAX_LOSSES, Claim
 from models.errors import Conflict, LeaseLost
 from models.finish import release
 from models.lease import heartbeat
-from models.retry import retry
+from models.retry import LOST, retry
 from models.states import ItemStatus
 from models.sweep import sweep
 from tests.integration.registry.conftest import LEASE_S, TENANT, Registry, at_once, ref_of, result
@@ -98,7 +98,7 @@ class Registered(RuleBasedStateMachine):
     @rule(target=ids, job_id=ids)
     def retry(self, job_id: str) -> Any:
         old = self.jobs[job_id]
-        lost = [item for item in old.items if item.status in ("failed", "expired")]
+        lost = [item for item in old.items if item.status in LOST]
         try:
             with self.registry.database.session() as session:
                 new_id = retry(session, TENANT, job_id).job_id
