@@ -137,6 +137,16 @@ def _did(world: World, statement: str) -> bool:
     return True
 
 
+def _with_broker(injury: Injury) -> Injury:
+    """It needs the servers, which an earlier injury may have taken away."""
+
+    def injure(world: World, random: Random) -> None:
+        world.until(lambda: world.client_redis().ping() and world.rows("SELECT 1"))
+        injury(world, random)
+
+    return injure
+
+
 def _double_messages(world: World, _: Random) -> None:
     """A second message for every shard that is not over, held ones included."""
     _send_all(world, world.rows("SELECT job_id, number FROM shards WHERE status IN ('queued', 'running')"))
@@ -233,9 +243,9 @@ INJURIES: Final[Mapping[str, Injury]] = {
     "cut connections": _cut_connections,
     "cut transaction": _cut_transaction,
     "fill disk": _fill_disk,
-    "double messages": _double_messages,
-    "stale messages": _stale_messages,
-    "shuffle messages": _shuffle_messages,
-    "forge messages": _forge_messages,
+    "double messages": _with_broker(_double_messages),
+    "stale messages": _with_broker(_stale_messages),
+    "shuffle messages": _with_broker(_shuffle_messages),
+    "forge messages": _with_broker(_forge_messages),
     "second beat": _second_beat,
 }
