@@ -8,6 +8,7 @@ from apiflask import APIFlask
 from flask.json.provider import DefaultJSONProvider
 
 from api import documentation, hooks, limits, problems
+from api.exposition import RegistryCollector
 from api.extension import EXTENSION
 from api.gate import Gate
 from api.ids import IdConverter
@@ -62,5 +63,6 @@ def _services(settings: Settings) -> Services:
         watcher=Watcher(news),
         gate=Gate(settings.num_waiters),
         reader=TextReader(settings.redis_url),
+        gauges=RegistryCollector(database),
         lengths=Lengths(settings.home),
     )

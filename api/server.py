@@ -66,7 +66,8 @@ class TimedWorker(ThreadWorker):  # type: ignore[misc]
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGTERM. The waiters are let go by a thread: a signal handler must not wait for their lock."""
         super().handle_exit(sig, frame)
-        services = getattr(self.wsgi, "extensions", {}).get(EXTENSION)
+        app = getattr(self, "wsgi", None)  # none before it is loaded
+        services = getattr(app, "extensions", {}).get(EXTENSION)
         if services is not None:
             threading.Thread(target=services.watcher.close, name="stop", daemon=True).start()
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from flask import current_app
 
+from api.exposition import RegistryCollector
 from api.extension import EXTENSION
 from api.gate import Gate
 from api.jobs import Jobs
@@ -31,6 +32,7 @@ class Services:
     watcher: Watcher
     gate: Gate
     reader: TextReader
+    gauges: RegistryCollector
     lengths: Lengths
 
 

@@ -12,15 +12,18 @@ from typing import TypedDict
 from api.errors import BadSetting
 
 MEBIBYTE = 1024 * 1024
+METERS = "PROMETHEUS_MULTIPROC_DIR"
+LEVELS = ("debug", "info", "warning", "error")
 RATE = re.compile(r"[1-9][0-9]* per (second|minute|hour|day)")
 
 
 class ServerSettings(TypedDict):
-    """What `deploy/gunicorn.conf.py` needs: address, processes, request threads of each."""
+    """What `deploy/gunicorn.conf.py` needs: address, processes, request threads of each, what is worth a line."""
 
     bind: str
     num_workers: int
     num_threads: int
+    log_level: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,9 @@ class Settings:
     num_workers: int = 1
     num_threads: int = 32
     start_wait_s: float = 30.0
+    metrics_open: bool = False  # whoever reaches the API may scrape it
+    metrics_folder: Path | None = None  # where several processes count together; of the client library, not ours
+    log_level: str = "info"
     rate_limit: str = ""  # of each key, as in "600 per minute"; empty is none
 
     @property
@@ -57,6 +63,8 @@ class Settings:
             max_body_bytes=_number(env, "SKIM_MAX_BODY_MB", 16) * MEBIBYTE,
             max_stream_bytes=_number(env, "SKIM_MAX_STREAM_MB", 200) * MEBIBYTE,
             max_inputs=_number(env, "SKIM_MAX_INPUTS", 50_000),
+            metrics_open=_is_yes(env, "SKIM_METRICS_OPEN"),
+            metrics_folder=Path(env[METERS]) if env.get(METERS) else None,
             chat_tokens=_optional(env, "SKIM_CHAT_TOKENS"),
             rate_limit=_rate(env),
             start_wait_s=float(_number(env, "SKIM_START_WAIT_S", 30)),
@@ -70,6 +78,7 @@ def server_settings(env: Mapping[str, str] = os.environ) -> ServerSettings:
         bind=env.get("SKIM_API_BIND") or "127.0.0.1:8000",
         num_workers=_number(env, "SKIM_API_WORKERS", 1),
         num_threads=_number(env, "SKIM_API_THREADS", 32),
+        log_level=_level(env),
     )
 
 
@@ -87,6 +96,20 @@ def _number(env: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise BadSetting(name, f"must be a whole number of at least 1, not {text!r}")
     return int(text)
+
+
+def _is_yes(env: Mapping[str, str], name: str) -> bool:
+    text = env.get(name, "").strip().lower() or "no"
+    if text not in ("yes", "no"):
+        raise BadSetting(name, f"must be yes or no, not {text!r}")
+    return text == "yes"
+
+
+def _level(env: Mapping[str, str]) -> str:
+    text = env.get("SKIM_LOG_LEVEL", "").strip().lower() or "info"
+    if text not in LEVELS:
+        raise BadSetting("SKIM_LOG_LEVEL", f"must be one of {', '.join(LEVELS)}, not {text!r}")
+    return text
 
 
 def _optional(env: Mapping[str, str], name: str) -> int | None:

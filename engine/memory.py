@@ -1,11 +1,13 @@
 """How much memory is free where a network lies."""
 
+import os
 from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel
 
 _MEMINFO = Path("/proc/meminfo")
+_STATM = Path("/proc/self/statm")
 
 
 def free_memory(network: PreTrainedModel) -> int | None:
@@ -24,7 +26,26 @@ def free_memory(network: PreTrainedModel) -> int | None:
         return None
 
 
+def memory_use(network: PreTrainedModel) -> tuple[int | None, int | None]:
+    """Bytes in use and bytes there are: of the network's devices, whoever uses them; on a CPU of this process and of
+    the machine. None where the system does not say.
+    """
+    cuda = {parameter.device for parameter in network.parameters() if parameter.device.type == "cuda"}
+    if cuda:
+        free, total = (sum(sizes) for sizes in zip(*map(torch.cuda.mem_get_info, cuda), strict=True))
+        return total - free, total
+    try:
+        resident = int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return resident, _size(_MEMINFO.read_text(), "MemTotal:")
+    except OSError:
+        return None, None
+
+
 def available(meminfo: str) -> int | None:
     """`MemAvailable` of Linux's /proc/meminfo, in bytes."""
+    return _size(meminfo, "MemAvailable:")
+
+
+def _size(meminfo: str, name: str) -> int | None:
     lines = (line.split() for line in meminfo.splitlines())
-    return next((int(words[1]) * 1024 for words in lines if words[:1] == ["MemAvailable:"]), None)
+    return next((int(words[1]) * 1024 for words in lines if words[:1] == [name]), None)

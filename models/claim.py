@@ -4,7 +4,7 @@ Items found `running` were in an engine that died: they are suspects, to be run 
 losses.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from models.faults import Point, reach
 from models.notify import notify
-from models.states import JobKind, JobStatus, Lane
+from models.states import ItemStatus, JobKind, JobStatus, Lane
 
 Json = dict[str, Any]
 
@@ -47,11 +47,14 @@ class Claim:
     options: Json
     items: tuple[ClaimedItem, ...]
     expires_at: datetime | None
+    origin: Json = field(default_factory=dict)  # ids of the request that made the job
+    num_lost: int = 0  # items that failed with this claim, for having lost too many engines
 
 
 # Nothing is claimed of a job that is to be cancelled or past its deadline: the sweep ends it.
 JOB: Final = """
-SELECT id, tenant_id, kind, model, lane, status, parameters, decoding, options, expires_at FROM jobs
+SELECT id, tenant_id, kind, model, lane, status, parameters, decoding, options, expires_at, origin
+FROM jobs
 WHERE id = :job_id AND status IN ('queued', 'running') AND cancel_requested_at IS NULL
   AND (expires_at IS NULL OR expires_at > statement_timestamp())
 """
@@ -81,6 +84,7 @@ SET status = CASE WHEN attempts >= :max_losses THEN 'failed' ELSE 'queued' END,
         'message', 'the engine was lost ' || attempts || ' times while it worked on this item, at last on it alone'
     ) END
 WHERE job_id = :job_id AND index BETWEEN :first AND :last AND status = 'running'
+RETURNING status
 """)
 
 OPEN_ITEMS: Final = text("""
@@ -110,7 +114,7 @@ def claim(
     reach(Point.CLAIM_SHARD)
     if job.status == JobStatus.QUEUED:
         session.execute(START_JOB, {"job_id": job_id})
-    items = _open_items(session, job_id, shard.first, shard.last, max_losses)
+    num_lost, items = _open_items(session, job_id, shard.first, shard.last, max_losses)
     notify(session, job_id)
     reach(Point.CLAIM_WRITTEN)
     return Claim(
@@ -126,10 +130,16 @@ def claim(
         options=job.options,
         items=items,
         expires_at=job.expires_at,
+        origin=job.origin or {},
+        num_lost=num_lost,
     )
 
 
-def _open_items(session: Session, job_id: str, first: int, last: int, max_losses: int) -> tuple[ClaimedItem, ...]:
+def _open_items(
+    session: Session, job_id: str, first: int, last: int, max_losses: int
+) -> tuple[int, tuple[ClaimedItem, ...]]:
+    """How many items have failed just now, and those that are to be done."""
     extent = {"job_id": job_id, "first": first, "last": last}
-    session.execute(SORT_SUSPECTS, extent | {"max_losses": max_losses})
-    return tuple(ClaimedItem(*row) for row in session.execute(OPEN_ITEMS, extent))
+    sorted_out = session.execute(SORT_SUSPECTS, extent | {"max_losses": max_losses}).scalars()
+    num_lost = sum(status == ItemStatus.FAILED for status in sorted_out)
+    return num_lost, tuple(ClaimedItem(*row) for row in session.execute(OPEN_ITEMS, extent))

@@ -24,10 +24,11 @@ SHOWN: Final = 10  # characters of the secret that are kept to recognise it by
 
 
 class Scope(StrEnum):
-    """What a key may do: use jobs, register models, administer keys. `admin` holds the others."""
+    """What a key may do: use jobs, register models, scrape metrics, administer keys. `admin` holds the others."""
 
     JOBS = "jobs"
     MODELS = "models"
+    METRICS = "metrics"
     ADMIN = "admin"
 
 

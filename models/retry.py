@@ -3,7 +3,8 @@
 An item keeps its place in the old job, which keys its noise: it says what it would have said there.
 """
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from sqlalchemy import text
@@ -27,9 +28,9 @@ SELECT status FROM jobs WHERE id = :old_id AND tenant_id = :tenant_id AND {IS_KE
 
 COPY_JOB: Final = text("""
 INSERT INTO jobs (id, tenant_id, kind, model, lane, parameters, decoding, options, metadata, num_items, webhook_url,
-                  retry_of, keep_s, expires_at)
+                  retry_of, keep_s, origin, expires_at)
 SELECT :job_id, tenant_id, kind, model, lane, parameters, decoding, options, metadata, 0, webhook_url,
-       id, keep_s, statement_timestamp() + (expires_at - created_at)
+       id, keep_s, CAST(:origin AS jsonb), statement_timestamp() + (expires_at - created_at)
 FROM jobs WHERE id = :old_id
 """)
 
@@ -52,6 +53,7 @@ def retry(
     statuses: Collection[ItemStatus] = LOST,
     key: str | None = None,
     fingerprint: str = "",
+    origin: Mapping[str, str] | None = None,
 ) -> Submitted:
     """Make a job of an ended job's items of these statuses; its deadline is as long as the first one was.
 
@@ -70,7 +72,7 @@ def retry(
         raise JobNotFound(old_id)
     if status not in TERMINAL_JOB:
         raise Conflict(f"job {old_id} is {status}: only one that has ended can be tried again")
-    session.execute(COPY_JOB, {"job_id": job_id, "old_id": old_id})
+    session.execute(COPY_JOB, {"job_id": job_id, "old_id": old_id, "origin": json.dumps(dict(origin or {}))})
     which = {"old_id": old_id, "statuses": list(statuses)}
     copied = session.execute(COPY_ITEMS, {"job_id": job_id, "size": SHARD_ITEMS, **which})
     num_items = int(getattr(copied, "rowcount"))  # noqa: B009 - known to the cursor's result only

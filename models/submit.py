@@ -53,6 +53,7 @@ class NewJob:
     webhook_url: str | None = None
     retry_of: str | None = None
     keep_s: int | None = None  # after its end; as long as usual when left out
+    origin: Json = field(default_factory=dict)  # ids of the request that makes it, for logs and spans
     idempotency_key: str | None = None
     fingerprint: str = ""
 
@@ -69,11 +70,14 @@ MODEL_EXISTS: Final = text("SELECT 1 FROM models WHERE name = :model")
 
 INSERT_JOB: Final = text("""
 INSERT INTO jobs (id, tenant_id, kind, model, lane, parameters, decoding, options, metadata, num_items, webhook_url,
-                  retry_of, keep_s, expires_at)
+                  retry_of, keep_s, origin, expires_at)
 VALUES (:id, :tenant_id, :kind, :model, :lane, CAST(:parameters AS jsonb), CAST(:decoding AS jsonb),
         CAST(:options AS jsonb), CAST(:metadata AS jsonb), 0, :webhook_url, :retry_of, :keep_s,
+        CAST(:origin AS jsonb),
         statement_timestamp() + make_interval(secs => CAST(:deadline_s AS double precision)))
 """)
+
+DOCUMENTS: Final = ("parameters", "decoding", "options", "metadata", "origin")
 
 COPY_ITEMS: Final = "COPY items (job_id, index, shard_number, custom_id, input) FROM STDIN"
 
@@ -118,7 +122,7 @@ def submit(session: Session, new_job: NewJob, items: Iterable[NewItem], *, shard
 
 
 def _insert_job(session: Session, job_id: str, new_job: NewJob) -> None:
-    documents = {name: json.dumps(getattr(new_job, name)) for name in ("parameters", "decoding", "options", "metadata")}
+    documents = {name: json.dumps(getattr(new_job, name)) for name in DOCUMENTS}
     values = {
         "id": job_id,
         "tenant_id": new_job.tenant_id,

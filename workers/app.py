@@ -4,7 +4,11 @@ Tasks are added by `--include`: `workers.control` and `workers.webhooks` on a co
 a device.
 """
 
-from workers.logs import install
+from typing import Any
+
+from celery.signals import setup_logging
+
+from workers.logs import configure
 from workers.queues import CONTROL, DELIVER_TASK, SWEEP_TASK, WEBHOOKS, connect
 from workers.settings import WorkerSettings
 
@@ -19,4 +23,9 @@ app.conf.update(
     # The schedule is two lines and lives above; nothing is worth keeping in a file between starts.
     beat_max_loop_interval=5,
 )
-install(settings.log_level)
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def log_alike(**_: Any) -> None:
+    """Celery's processes log as all others do; takes effect when one of them sets up its logging."""
+    configure(settings.log_level)

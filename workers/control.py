@@ -5,6 +5,7 @@ from functools import cached_property
 
 import structlog
 from celery import Task
+from celery.signals import worker_ready
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.database import Database, connect
@@ -12,6 +13,8 @@ from models.faults import Point, reach
 from models.retention import forget
 from models.sweep import sweep
 from workers.app import app, settings
+from workers.exporter import serve
+from workers.meters import JOBS_EXPIRED, LEASE_EXPIRIES, SWEEP_SECONDS, SWEEPS
 from workers.queues import SWEEP_TASK, Bell
 
 log = structlog.get_logger(__name__)
@@ -36,19 +39,29 @@ class Control(Task):  # type: ignore[misc]
         return Bell(self.database, self.app)
 
 
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def serve_metrics(**_: object) -> None:
+    """The node has one process, threads and no children: what it counts is all there is."""
+    serve(settings.metrics)
+
+
 @app.task(base=Control, bind=True, name=SWEEP_TASK)  # type: ignore[untyped-decorator]  # Celery has no types
 def sweep_all(self: Control) -> None:
     """Give expired leases back, end what nobody will end, ring queues that have work, delete what is past its date."""
     if time.monotonic() - self.swept_at < LEAST_S:
         return
     try:
-        with self.database.session() as session:
+        with SWEEP_SECONDS.time(), self.database.session() as session:
             swept = sweep(session, limit=LIMIT)
     except SQLAlchemyError as error:
+        SWEEPS.labels("failed").inc()
         log.warning("sweep failed", reason=type(error).__name__)
         return
     reach(Point.SWEEP_COMMITTED)
     self.swept_at = time.monotonic()
+    SWEEPS.labels("done").inc()
+    LEASE_EXPIRIES.inc(swept.requeued)
+    JOBS_EXPIRED.inc(swept.expired)
     for model, lane in swept.queues:
         self.bell.ring(model, lane)
     if swept.requeued or swept.ended or swept.expired:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.claim import Claim
 from models.database import Database
 from models.lease import Heartbeat, flags, heartbeat
+from workers.meters import HEARTBEAT_FAILURES
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +72,7 @@ class Heart:
             try:
                 self._tell(held, self._look(list(held)))
             except SQLAlchemyError as error:
+                HEARTBEAT_FAILURES.inc()
                 log.warning("heartbeat failed", shards=len(held), reason=type(error).__name__)
 
     def _look(self, held: list[tuple[str, int, int]]) -> Heartbeat:

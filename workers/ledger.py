@@ -14,6 +14,7 @@ from models.faults import Point, reach
 from models.finish import finish, release
 from models.record import ItemResult, admit, record
 from models.shard import ShardRef
+from workers.meters import REGISTRY_RETRIES
 
 log = structlog.get_logger(__name__)
 
@@ -24,10 +25,14 @@ PATIENCE_S = 30.0  # far beyond a lease: by then the sweep has given the shard t
 
 
 class Ledger:
-    """The registry, seen from one claimed shard. Every method raises LeaseLost when the shard is another's by now."""
+    """The registry, seen from one claimed shard. Every method raises LeaseLost when the shard is another's by now.
 
-    def __init__(self, database: Database, claim: Claim) -> None:
+    `tell` is told of every result that is written.
+    """
+
+    def __init__(self, database: Database, claim: Claim, tell: Callable[[ItemResult], None] | None = None) -> None:
         self._database = database
+        self._tell = tell
         self._ref = ShardRef(claim.job_id, claim.number)
         self._epoch = claim.epoch
 
@@ -48,6 +53,9 @@ class Ledger:
             self._persist(write)
         if results:
             reach(Point.RECORD_COMMITTED)
+        if self._tell is not None:
+            for result in results:
+                self._tell(result)
 
     def finish(self) -> bool:
         """End the shard, and its job if this was the last; True when the job ended."""
@@ -70,5 +78,6 @@ class Ledger:
             except (InterfaceError, OperationalError, TimeoutError) as error:
                 if time.monotonic() > give_up_at:
                     raise
+                REGISTRY_RETRIES.inc()
                 log.warning("registry unreachable, trying again", reason=type(error).__name__)
                 time.sleep(RETRY_S)

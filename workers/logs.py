@@ -1,14 +1,12 @@
-"""JSON lines on stderr, for our own events and for everything Celery and its libraries log.
+"""JSON lines on stderr, for our own events and for everything that libraries log. The API logs by it, too.
 
 No prompt or output text is ever passed to a logger; exceptions are logged by type and place, not by message.
 """
 
 import logging
 import sys
-from typing import Any
 
 import structlog
-from celery.signals import setup_logging
 
 SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -30,16 +28,7 @@ def configure(level: str) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=SHARED,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                structlog.processors.JSONRenderer(),
-            ],
-        )
-    )
+    handler.setFormatter(formatter())
     logging.captureWarnings(True)
     for name in CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
@@ -48,10 +37,13 @@ def configure(level: str) -> None:
     root.setLevel(level.upper())
 
 
-def install(level: str) -> None:
-    """Make Celery's processes log as we do; takes effect when one of them sets up its logging."""
-
-    def setup(**_: Any) -> None:
-        configure(level)
-
-    setup_logging.connect(setup, weak=False)
+def formatter() -> logging.Formatter:
+    """One line of JSON a record; its own function because gunicorn's configuration calls it."""
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=SHARED,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+    )

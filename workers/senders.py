@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.database import Database
 from models.deliveries import Taken, note_delivered, note_failed, secret_of, take_delivery
 from models.faults import Point, reach
+from workers.meters import WEBHOOKS
 from workers.posting import Undeliverable, post, sign
 from workers.turns import Turns
 
@@ -79,6 +80,7 @@ class Senders:
             with self._lock:
                 self._turns.end(taken.tenant_id, taken.host)
         reach(Point.DELIVER_SENT)
+        WEBHOOKS.labels("delivered" if error is None else "failed").inc()
         with self._database.session() as session:
             if error is None:
                 note_delivered(session, taken.id)

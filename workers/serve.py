@@ -7,6 +7,7 @@ import argparse
 import json
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -18,7 +19,7 @@ from engine.errors import BadRequest, EngineError, Unsupported
 from engine.family import FAMILIES, longest
 from engine.load import Loaded, load
 from engine.loop import Engine, Options
-from engine.memory import free_memory
+from engine.memory import free_memory, memory_use
 from engine.request import Drafter
 from engine.skipset import SkipSet
 from engine.stock import StockEngine, engine_for
@@ -53,7 +54,8 @@ def main(arguments: list[str]) -> Exit:
     except (EngineError, ConfigurationError) as error:
         sys.stderr.write(f"skim engine: {error}\n")
         return Exit.CONFIG
-    server = Server(engine, _hello(loaded, engine, options, is_measured=known is None), options.socket)
+    hello = _hello(loaded, engine, options, is_measured=known is None)
+    server = Server(engine, hello, options.socket, partial(memory_use, loaded.network))
     engine.urgency.is_wanted = server.is_wanted
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())

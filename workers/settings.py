@@ -9,6 +9,7 @@ from pathlib import Path
 
 from models.claim import MAX_LOSSES
 from workers.errors import ConfigurationError
+from workers.exporter import Bind
 
 REDIS_URL = "redis://127.0.0.1:6379/0"
 
@@ -50,6 +51,7 @@ class WorkerSettings:
     interactive_threads: int
     max_losses: int
     allows_private_webhooks: bool
+    metrics: Bind | None
     log_level: str
     runtime: Path
     node: NodeSettings | None
@@ -92,6 +94,7 @@ class WorkerSettings:
             interactive_threads=_count(env, "SKIM_INTERACTIVE_THREADS", 32),
             max_losses=_count(env, "SKIM_MAX_LOSSES", MAX_LOSSES),
             allows_private_webhooks=env.get("SKIM_PRIVATE_WEBHOOKS", "no").lower() in ("yes", "true", "1"),
+            metrics=Bind.of(env.get("SKIM_METRICS_BIND", "")),
             log_level=env.get("SKIM_LOG_LEVEL", "info"),
             runtime=_runtime(env),
             node=NodeSettings.from_text(env["SKIM_NODE"]) if env.get("SKIM_NODE") else None,

@@ -12,7 +12,9 @@ from workers.errors import ShardFailed
 from workers.item import workshop
 from workers.ledger import Ledger
 from workers.node import Node, attach
-from workers.queues import SHARD_TASK
+from workers.queues import SHARD_TASK, Origin
+from workers.queues.origin import span
+from workers.report import Report
 from workers.stream import Teller
 from workers.wire import Hello
 from workers.wishes import Wishes
@@ -44,14 +46,17 @@ def _answer(node: Node, job_id: str, number: int) -> None:
     if claimed is None:
         return
     reach(Point.CLAIM_COMMITTED)
-    with bound_contextvars(epoch=claimed.epoch):
+    origin = Origin.stored(claimed.origin)
+    ids: dict[str, str | int] = {"job": job_id, "number": number, "epoch": claimed.epoch}
+    with bound_contextvars(epoch=claimed.epoch, **origin.names), span("shard", origin, ids):
         node.bell.ring(claimed.model, claimed.lane)
         _carry(node, hello, claimed)
         node.bell.ring(claimed.model, claimed.lane)
 
 
 def _carry(node: Node, hello: Hello, claimed: Claim) -> None:
-    ledger = Ledger(node.database, claimed)
+    report = Report(claimed)
+    ledger = Ledger(node.database, claimed, report.tell_end)
     if claimed.model != node.model:
         log.error("a doorbell of another model", model=claimed.model)
         ledger.release(is_lost=False)
@@ -64,8 +69,13 @@ def _carry(node: Node, hello: Hello, claimed: Claim) -> None:
     try:
         outcome = carrier.run(workshop(claimed, text, hello.context_length))
         _settle(ledger, outcome)
+        report.tell_outcome(outcome.value)
+        if outcome is Outcome.ABANDON:
+            report.tell_conflict()
         log.info("shard carried", items=len(claimed.items), outcome=outcome.value)
     except LeaseLost:
+        report.tell_outcome(Outcome.ABANDON.value)
+        report.tell_conflict()
         log.warning("lease lost; nothing written")
     finally:
         node.heart.drop(claimed)

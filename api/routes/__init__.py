@@ -14,6 +14,7 @@ from api.routes import (
     items,
     jobs,
     keys,
+    metrics,
     models,
     tenants,
     webhooks,
@@ -37,4 +38,5 @@ def blueprints() -> Sequence[APIBlueprint]:
         tenants.routes,
         audit.routes,
         health.routes,
+        metrics.routes,
     )

@@ -15,6 +15,7 @@ from api.batch_input import Check
 from api.batch_views import batch_answer
 from api.conditional import dump
 from api.errors import NotCancellable, UnknownFile, UnusableFile
+from api.hooks import origin_of_request
 from api.idempotency import REPLAYED, fingerprint, key_of_request
 from api.pieces import pieces
 from api.schemas.batches import CHAT, BatchAnswer, BatchBody, BatchPage, seconds
@@ -160,6 +161,7 @@ def _job(body: BatchBody, model: ModelView, largest: Mapping[str, int | None]) -
         decoding=asking.DECODING,
         metadata=dict(body.metadata or {}),
         deadline_s=seconds(body.completion_window),
+        origin=origin_of_request(),
     )
 
 

@@ -16,6 +16,7 @@ from api.conditional import dump
 from api.errors import UnknownModel
 from api.failures import failure_of
 from api.following import Following
+from api.hooks import origin_of_request
 from api.idempotency import REPLAYED, fingerprint, key_of_request
 from api.schemas.completed import ChatAnswer, TextAnswer
 from api.schemas.completions import AnyBody, ChatBody, TextBody
@@ -112,6 +113,7 @@ def _submit(body: AnyBody, model: ModelView) -> Submitted:
         decoding=asking.DECODING,
         options={"stream": True} if body.stream else {},
         deadline_s=PATIENCE_S,
+        origin=origin_of_request(),
         idempotency_key=key_of_request(),
         fingerprint=fingerprint((body.model_dump_json().encode(),)),
     )

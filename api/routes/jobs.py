@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import structlog
 from flask import Response, url_for
 
 from api import rules
@@ -11,6 +12,7 @@ from api.adapter import blueprint
 from api.auth import auth, principal
 from api.conditional import has_condition, is_known, respond
 from api.documentation import JOB_BODY
+from api.hooks import origin_of_request
 from api.idempotency import REPLAYED, fingerprint, is_first, key_of_request
 from api.jobs import JobCopy
 from api.schemas.answers import JobAnswer
@@ -27,6 +29,8 @@ from models.states import ItemStatus, JobKind, JobStatus, Lane
 from models.submit import NewJob, Submitted, submit
 
 routes = blueprint("jobs", "Jobs")
+
+log = structlog.get_logger(__name__)
 
 MAX_WAIT_S: Final = 30.0
 RETRY_AFTER_S: Final = 1
@@ -50,6 +54,7 @@ def create_job() -> Response:
         with services().database.session() as session:
             written = submit(session, new, given.items)
     services().bell.ring(new.model, new.lane)
+    log.info("job submitted", job=written.job_id, model=new.model, lane=new.lane.value, items=given.num_items)
     return respond(_read(written.job_id).answer, 202, _submitted(written))
 
 
@@ -125,6 +130,7 @@ def retry_job(job_id: str, json_data: RetryBody) -> Response:
             statuses=[ItemStatus(name) for name in dict.fromkeys(json_data.statuses)],
             key=key_of_request(),
             fingerprint=fingerprint((json_data.model_dump_json().encode(),)),
+            origin=origin_of_request(),
         )
         job = job_answer(get_job(session, principal().tenant_id, written.job_id))
     services().bell.ring(job.model, Lane(job.priority))
@@ -162,6 +168,7 @@ def _new_job(given: Submission) -> NewJob:
         deadline_s=head.deadline_s,
         webhook_url=head.webhook_url,
         keep_s=head.retention_s,
+        origin=origin_of_request(),
         idempotency_key=key_of_request(),
         fingerprint=given.fingerprint,
     )

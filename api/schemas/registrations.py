@@ -31,7 +31,7 @@ class KeyRegistration(Body):
 
     name: Name
     tenant_id: Text | None = Field(default=None, max_length=80)
-    scopes: list[Literal["jobs", "models", "admin"]] = Field(min_length=1, max_length=3)
+    scopes: list[Literal["jobs", "models", "metrics", "admin"]] = Field(min_length=1, max_length=4)
     expires_at: AwareDatetime | None = None
 
 

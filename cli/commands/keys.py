@@ -23,6 +23,7 @@ class Scope(StrEnum):
 
     JOBS = "jobs"
     MODELS = "models"
+    METRICS = "metrics"
     ADMIN = "admin"
 
 

@@ -56,6 +56,7 @@ class Job(Base):
     decoding_stats: Mapped[Json | None]  # as measured
     keep_s: Mapped[int | None]  # after its end; null is as long as usual
     delete_at: Mapped[datetime | None]
+    origin: Mapped[Json | None]  # ids of the request that made it, for logs and spans
 
 
 class Shard(Base):

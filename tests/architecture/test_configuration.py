@@ -70,6 +70,7 @@ def _api_defaults() -> dict[str, str]:
         "SKIM_MAX_BODY_MB": str(settings.max_body_bytes // api.settings.MEBIBYTE),
         "SKIM_MAX_STREAM_MB": str(settings.max_stream_bytes // api.settings.MEBIBYTE),
         "SKIM_MAX_INPUTS": str(settings.max_inputs),
+        "SKIM_METRICS_OPEN": "yes" if settings.metrics_open else "no",
         "SKIM_START_WAIT_S": f"{settings.start_wait_s:g}",
     }
 

@@ -15,6 +15,7 @@ from models.database import Database, connect
 from models.errors import NotFound
 from models.ids import new_id
 from workers.device.book import CostBook
+from workers.device.figures import registry_of
 from workers.device.folder import socket_folder
 from workers.device.hardware import Device
 from workers.device.plan import ENGINE, Plan
@@ -22,6 +23,7 @@ from workers.device.presence import Presence
 from workers.device.supervisor import Supervisor
 from workers.errors import ConfigurationError, DeviceMissing
 from workers.exits import Exit
+from workers.exporter import serve
 from workers.logs import configure
 from workers.settings import WorkerSettings
 
@@ -64,6 +66,9 @@ def _supervise(plan: Plan, database: Database) -> Exit:
     book.lay_out(database)
     presence = Presence(database, plan, book)
     supervisor = Supervisor(plan, presence)
+    if plan.meters is not None:
+        plan.meters.mkdir()
+        serve(plan.settings.metrics, registry_of(supervisor.figures, plan.meters))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())
     try:

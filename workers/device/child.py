@@ -19,6 +19,7 @@ class Child:
 
     def __init__(self, name: str, command: Sequence[str], env: Mapping[str, str]) -> None:
         self.name = name
+        self.num_starts = 0
         self._command = list(command)
         self._env = dict(env)
         self._process: subprocess.Popen[bytes] | None = None
@@ -43,6 +44,7 @@ class Child:
             # A process group of its own: Ctrl-C reaches the supervisor alone, which stops its children in order.
             self._process = subprocess.Popen(self._command, env=self._env, stdin=subprocess.DEVNULL, process_group=0)
             self._started_at = time.monotonic()
+            self.num_starts += 1
         return status
 
     def terminate(self) -> None:

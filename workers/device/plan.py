@@ -13,6 +13,7 @@ from workers.settings import NodeSettings, WorkerSettings
 
 ENGINE = "workers.serve"
 CUDA_THREADS = 4
+METERS = "PROMETHEUS_MULTIPROC_DIR"  # makes the client library of a process count in files there
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class Plan:
     def costs(self) -> Path:
         """Where step costs lie that the engine need not measure: beside the socket, where only this user may look."""
         return self.socket.with_name("costs.json")
+
+    @property
+    def meters(self) -> Path | None:
+        """Where the nodes count, if anybody wants to know: beside the socket, so that a new worker starts from zero."""
+        return self.socket.with_name("meters") if self.settings.metrics else None
 
     def engine_command(self) -> list[str]:
         options = {
@@ -73,6 +79,7 @@ class Plan:
     def node_environment(self) -> dict[str, str]:
         return {
             **os.environ,
+            **({METERS: str(self.meters)} if self.meters else {}),
             "SKIM_NODE": NodeSettings(self.socket, self.model.name, self.worker_id).text,
             "OMP_NUM_THREADS": "1",
             "TOKENIZERS_PARALLELISM": "false",

@@ -6,6 +6,7 @@ import structlog
 
 from models.states import Lane
 from workers.device.child import Child
+from workers.device.figures import Figures
 from workers.device.plan import Plan
 from workers.device.presence import Presence, Status
 from workers.exits import Exit
@@ -34,6 +35,18 @@ class Supervisor:
     def stop(self) -> None:
         """Stop in order; the second time, at once. Safe in a signal handler."""
         self._num_stops += 1
+
+    def figures(self) -> Figures:
+        """The device at this moment. May be called by any thread."""
+        children = (self._engine, *self._nodes)
+        return Figures(
+            model=self._plan.model.name,
+            device=self._plan.device.name,
+            hello=self._link.hello,
+            pulse=self._link.pulse,
+            stalled_s=self._link.stalled_s(),
+            restarts={child.name: max(0, child.num_starts - 1) for child in children},
+        )
 
     def run(self) -> Exit:
         """Supervise until stopped, or until the engine says that it can never run."""

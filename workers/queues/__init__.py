@@ -1,4 +1,4 @@
-"""What goes over Redis: queue names, the configured broker, the bell, text as it comes.
+"""What goes over Redis: queue names, the configured broker, the bell, text as it comes, and where work comes from.
 
 The API imports nothing else of `workers`.
 """
@@ -6,6 +6,7 @@ The API imports nothing else of `workers`.
 from workers.queues.bell import Bell
 from workers.queues.broker import connect
 from workers.queues.names import CONTROL, DELIVER_TASK, SHARD_TASK, SWEEP_TASK, WEBHOOKS, queue_of
+from workers.queues.origin import Origin
 from workers.queues.told import Piece, TextReader, TextWriter, Untold
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "SWEEP_TASK",
     "WEBHOOKS",
     "Bell",
+    "Origin",
     "Piece",
     "TextReader",
     "TextWriter",

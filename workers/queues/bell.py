@@ -16,6 +16,7 @@ from models.database import Database
 from models.faults import Point, reach
 from models.ring import ring
 from models.states import Lane
+from workers.queues.meters import PUBLISH_FAILURES, PUBLISHED, RINGS_DROPPED
 from workers.queues.names import SHARD_TASK, queue_of
 
 log = structlog.get_logger(__name__)
@@ -60,6 +61,7 @@ class Bell:
         reach(Point.RING_ASKED)
         with self._wake:
             if self._is_closed or len(self._pending) >= self._capacity:
+                RINGS_DROPPED.inc()
                 return False
             self._pending[model, lane] = None
             self._start()
@@ -86,6 +88,7 @@ class Bell:
             try:
                 self._top_up(model, lane)
             except Exception as error:  # whatever broker or registry throw, the thread lives and the sweep rings again
+                PUBLISH_FAILURES.labels(lane.value).inc()
                 log.warning("ring failed", model=model, lane=lane.value, reason=type(error).__name__)
 
     def _next(self) -> tuple[str, Lane] | None:
@@ -106,6 +109,7 @@ class Bell:
             for ref in refs:
                 self._app.send_task(SHARD_TASK, args=(ref.job_id, ref.number), queue=queue, producer=producer)
                 reach(Point.RING_SENT)
+                PUBLISHED.labels(lane.value).inc()
 
 
 def _depth(queue: Queue, producer: Producer) -> int:

@@ -14,6 +14,8 @@ from typing import Any, Final
 import structlog
 from redis import Redis, RedisError
 
+from workers.queues.meters import PIECES_DROPPED
+
 log = structlog.get_logger(__name__)
 
 CAPACITY: Final = 8192  # pieces that may wait to be written
@@ -62,6 +64,7 @@ class TextWriter:
         try:
             self._waiting.put_nowait((_key(job_id, index), piece))
         except queue.Full:
+            PIECES_DROPPED.inc()
             log.warning("a piece of text was dropped", job=job_id, index=index)
 
     def close(self, timeout_s: float = 2.0) -> None:
@@ -89,6 +92,7 @@ class TextWriter:
             try:
                 _write(client, burst)
             except (RedisError, OSError) as error:
+                PIECES_DROPPED.inc(len(burst))
                 log.warning("text could not be told", pieces=len(burst), reason=type(error).__name__)
                 self._drop()
         client.close()
@@ -109,6 +113,7 @@ class TextWriter:
         threading.Event().wait(PAUSE_S)
         with self._waiting.mutex:
             is_closing = None in self._waiting.queue
+            PIECES_DROPPED.inc(len(self._waiting.queue) - is_closing)
             self._waiting.queue.clear()
             if is_closing:
                 self._waiting.queue.append(None)

@@ -48,6 +48,11 @@ class Link:
         """What the engine serves, while one is connected."""
         return self._hello
 
+    @property
+    def pulse(self) -> Pulse:
+        """The engine's last word on its progress."""
+        return self._pulse
+
     def wait(self, timeout_s: float) -> Hello | None:
         """The engine's greeting as soon as it is ready, None after `timeout_s` seconds without one."""
         with self._changed:

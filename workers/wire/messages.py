@@ -49,11 +49,13 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """Progress: rounds so far, requests with a row, requests without one yet."""
+    """Progress: rounds so far, requests with a row, requests without one yet. Memory is in bytes, where it is known."""
 
     steps: int
     rows: int
     waiting: int
+    memory_used: int | None = None
+    memory_total: int | None = None
 
     @property
     def is_idle(self) -> bool:

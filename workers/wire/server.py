@@ -8,7 +8,7 @@ import selectors
 import socket
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,8 @@ from workers.wire.messages import Hello, Pulse, event_frame, hello_frame, parse_
 log = structlog.get_logger(__name__)
 
 PULSE_S = 1.0
+
+Measure = Callable[[], tuple[int | None, int | None]]
 
 
 class Decoder(Protocol):
@@ -45,11 +47,15 @@ class Decoder(Protocol):
 
 
 class Server:
-    """Serves `decoder` on the unix socket `path` (in a folder that only its owner may enter)."""
+    """Serves `decoder` on the unix socket `path` (in a folder that only its owner may enter).
 
-    def __init__(self, decoder: Decoder, hello: Hello, path: Path) -> None:
+    `measure` gives the memory in use and all there is, in bytes.
+    """
+
+    def __init__(self, decoder: Decoder, hello: Hello, path: Path, measure: Measure | None = None) -> None:
         self._decoder = decoder
         self._hello = hello
+        self._measure = measure
         self._owners: dict[str, tuple[Connection, str]] = {}  # engine's request id: who asked, under which id
         self._admitted: set[str] = set()
         self._connections: dict[int, Connection] = {}
@@ -172,7 +178,8 @@ class Server:
             return
         self._pulse_at = time.monotonic()
         rows = len(self._admitted)
-        pulse = Pulse(steps=self._decoder.num_steps, rows=rows, waiting=len(self._owners) - rows)
+        used, total = (None, None) if self._measure is None else self._measure()
+        pulse = Pulse(self._decoder.num_steps, rows, len(self._owners) - rows, memory_used=used, memory_total=total)
         for connection in self._connections.values():
             connection.send(pulse_frame(pulse))
 

@@ -31,6 +31,7 @@ from workers.logs import configure
 from workers.text import Text
 from workers.wire import Hello, Server
 
+MEMORY = (3 << 20, 8 << 20)  # in use and in all, as far as anybody asks
 STEP_S = float(os.environ.get("ECHO_STEP_S", "0.01"))
 
 
@@ -144,7 +145,9 @@ def main() -> int:
     wait_for_gate()
     served = options.source, options.length, "float32", "cpu", "cpu", options.rows, 256, (0,), ("auto", "plain")
     hello = Hello(*served, note="an echo drafts nothing", costs=costs)
-    server = Server(Echo(Text(Path(options.source)), options.rows, options.length), hello, options.socket)
+    server = Server(
+        Echo(Text(Path(options.source)), options.rows, options.length), hello, options.socket, lambda: MEMORY
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     server.run()

@@ -18,7 +18,7 @@ from api.extension import EXTENSION
 from api.services import Services
 from api.settings import Settings
 from models.catalog import NewModel, add_model
-from models.database import Database
+from models.database import Database, connect
 from models.keys import Scope, create_key
 from models.tenants import ensure_tenant
 
@@ -126,6 +126,18 @@ def make_caller(app: APIFlask, database: Database) -> MakeCaller:
 def caller(make_caller: MakeCaller) -> Caller:
     """A caller who may do everything."""
     return make_caller()
+
+
+@pytest.fixture
+def secret(database_url: str) -> str:
+    """A key of a service that runs as a process of its own, beside a model."""
+    database = connect(database_url)
+    with database.session() as session:
+        add_model(session, NewModel("tiny", "/nowhere", None, "float32", 512, "LlamaForCausalLM", 2, True))
+        ensure_tenant(session, "ten_test")
+        _, secret = create_key(session, "ten_test", "test", frozenset(Scope), None)
+    database.close()
+    return secret
 
 
 def _model(name: str, *, has_chat_template: bool) -> NewModel:

@@ -21,10 +21,6 @@ import pytest
 from sqlalchemy import make_url
 
 from cli.stack.postgres import Postgres
-from models.catalog import NewModel, add_model
-from models.database import connect
-from models.keys import Scope, create_key
-from models.tenants import ensure_tenant
 
 ROOT = Path(__file__).parents[3]
 DEAD_REDIS = "redis://127.0.0.1:9/0"
@@ -73,17 +69,6 @@ def service(database_url: str, tmp_path: Path) -> Iterator[tuple[str, subprocess
     with log.open("wb") as output, serving(output, environment(database_url)) as (url, process):
         wait_until_live(url)
         yield url, process, log
-
-
-@pytest.fixture
-def secret(database_url: str) -> str:
-    database = connect(database_url)
-    with database.session() as session:
-        add_model(session, NewModel("tiny", "/nowhere", None, "float32", 512, "LlamaForCausalLM", 2, True))
-        ensure_tenant(session, "ten_test")
-        _, secret = create_key(session, "ten_test", "test", frozenset(Scope), None)
-    database.close()
-    return secret
 
 
 def test_an_idle_process_is_small(service: tuple[str, subprocess.Popen[bytes], Path]) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from engine.loop import Engine, Options
+from engine.memory import memory_use
 from engine.request import Drafter, Request
 from engine.skipset import SkipSet
 from tests.tools.decoding import run
@@ -41,3 +42,10 @@ def test_the_cache_is_what_its_shape_says() -> None:
 @pytest.mark.parametrize("drafter", [Drafter.SKIP, Drafter.LOOKUP, Drafter.AUTO])
 def test_drafting_holds_nothing_more(drafter: Drafter) -> None:
     assert kept_by(drafter, SkipSet.of([1, 3], [2, 3])) == kept_by(Drafter.PLAIN, None)
+
+
+def test_memory_in_use_is_part_of_what_there_is() -> None:
+    used, total = memory_use(NETWORK)
+
+    assert used is not None and total is not None
+    assert sum(storages().values()) < used < total

@@ -104,7 +104,7 @@ def test_hello_and_pulse_survive_the_trip() -> None:
     hello = Hello(
         "/models/tiny", 2048, "float32", "cpu", "cpu", 16, 256, (0, 2), ("auto", "plain"), "no skipping", {"verify": {}}
     )
-    pulse = Pulse(steps=3, rows=2, waiting=1)
+    pulse = Pulse(steps=3, rows=2, waiting=1, memory_used=5, memory_total=8)
 
     frames = [next(Buffer().feed(pack(frame))) for frame in (hello_frame(hello), pulse_frame(pulse))]
 

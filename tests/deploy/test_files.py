@@ -1,0 +1,230 @@
+"""The files by which Skim is run somewhere: checked by their own checkers where there are any, and for what we promise.
+
+Promised are: nobody is root, file systems are read-only, nothing is published beyond loopback, and no secret is written
+down.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from cli.stack import programs
+from models.states import Lane
+from tests.deploy.conftest import DEPLOY, ROOT, documents
+from tests.integration.registry.conftest import MODEL, Registry
+
+KUBERNETES = "1.33"
+KEDA = "keda.sh/v1alpha1"
+MANIFESTS = sorted(path for path in (DEPLOY / "kubernetes").glob("*.yaml") if path.name != "kustomization.yaml")
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+# Servers that begin as root to take over their volume, as their images are made.
+BEGIN_AS_ROOT = {"postgres", "redis"}
+LOOPBACK = "127.0.0.1:"
+SYSTEMD = shutil.which("systemd-analyze")
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, dict[str, Any]]:
+    """The services of the Compose file, with what they share merged in."""
+    found: dict[str, dict[str, Any]] = documents(DEPLOY / "compose.yaml")[0]["services"]
+    return found
+
+
+def pods() -> list[tuple[str, dict[str, Any]]]:
+    """Every pod of the manifests, by the name of what makes it."""
+    resources = [one for path in MANIFESTS for one in documents(path)]
+    makers = [one for one in resources if "template" in one.get("spec", {})]
+    return [(one["metadata"]["name"], one["spec"]["template"]["spec"]) for one in makers]
+
+
+# Compose
+
+
+def test_the_compose_file_is_one() -> None:
+    checker = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+
+    done = subprocess.run([*checker, str(DEPLOY / "compose.yaml")], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_compose_runs_what_the_local_stack_runs(services: dict[str, dict[str, Any]]) -> None:
+    local = {
+        "control": programs.control(),
+        "beat": programs.beat(),
+    }
+    for name, program in local.items():
+        words = [re.sub("^--?app$", "--app", word) for word in program.command[3:]]
+        assert _options(services[name]["command"][1:]) == _options(words), name
+    assert set(programs.NAMES) <= set(services)
+
+
+def test_containers_can_do_little(services: dict[str, dict[str, Any]]) -> None:
+    for name, service in services.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert "privileged" not in service and "user" not in service, name
+        assert ("cap_add" in service) == (name in BEGIN_AS_ROOT), name
+        if str(service["image"]).startswith("skim-"):
+            assert service["read_only"] is True, name
+
+
+def test_nothing_is_published_beyond_loopback(services: dict[str, dict[str, Any]]) -> None:
+    published = [port for service in services.values() for port in service.get("ports", ())]
+
+    assert published
+    assert [port for port in published if not port.startswith(LOOPBACK)] == []
+
+
+def test_no_secret_is_written_down(services: dict[str, dict[str, Any]]) -> None:
+    for name, service in services.items():
+        for variable, value in service.get("environment", {}).items():
+            if re.search(r"PASSWORD|_URL|_AUTH$|KEY", variable.replace("__FILE", "_FILE")):
+                assert variable.endswith("_FILE") and str(value).startswith("/run/secrets/"), (name, variable)
+
+
+def test_secrets_are_made_once(tmp_path: Path) -> None:
+    command = [str(DEPLOY / "secrets.sh"), str(tmp_path / "secrets")]
+    wanted = documents(DEPLOY / "compose.yaml")[0]["secrets"]
+
+    subprocess.run(command, check=True)
+    first = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+    subprocess.run(command, check=True)
+
+    assert {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()} == first
+    assert set(first) >= set(wanted)
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    assert len(first["postgres-password"].strip()) == 48
+    assert first["postgres-password"].strip() in first["database-url"]
+    assert first["postgres-password"] != first["redis-password"]
+
+
+# Images
+
+
+def test_the_entrypoint_reads_secrets_from_files(tmp_path: Path) -> None:
+    secret = tmp_path / "url"
+    secret.write_text("postgresql://u:p$x'\"y@h/d\n")
+    env = {"PATH": os.environ["PATH"], "SKIM_DATABASE_URL_FILE": str(secret), "SKIM_REDIS_URL": "redis://kept"}
+
+    done = subprocess.run([str(DEPLOY / "entrypoint.sh"), "env"], env=env, capture_output=True, text=True, check=True)
+
+    told = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    assert told["SKIM_DATABASE_URL"] == "postgresql://u:p$x'\"y@h/d"
+    assert told["SKIM_REDIS_URL"] == "redis://kept"
+    assert "SKIM_DATABASE_URL_FILE" not in told
+
+
+def test_images_end_as_nobody_and_hold_only_what_is_shipped() -> None:
+    text = (DEPLOY / "Dockerfile").read_text()
+    stages = dict(re.findall(r"^FROM \S+ AS ([a-z-]+)\n(.*?)(?=^FROM |\Z)", text, re.MULTILINE | re.DOTALL))
+    allowed = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+    copied = {word for line in re.findall(r"^COPY (?!--from)(?:--\S+ )?(.*) \S+$", text, re.M) for word in line.split()}
+
+    for name in ("api", "worker", "worker-cuda"):
+        assert "\nUSER 10001:10001\n" in stages[name], name
+    assert allowed[1] == "*"
+    assert copied == {line.removeprefix("!") for line in allowed if line.startswith("!")}
+    assert {one for one in copied if not (ROOT / one).exists()} == set()
+
+
+def test_hadolint_agrees() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+
+    done = subprocess.run([hadolint, DEPLOY / "Dockerfile"], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout
+
+
+# systemd
+
+
+@pytest.mark.skipif(SYSTEMD is None, reason="systemd-analyze is not installed")
+def test_systemd_agrees(tmp_path: Path) -> None:
+    for path in (*UNITS, DEPLOY / "systemd/skim.target"):
+        # It looks whether programs are there: ours are somewhere else.
+        (tmp_path / path.name).write_text(path.read_text().replace("/opt/skim/.venv/bin/python", sys.executable))
+    command = [str(SYSTEMD), "verify", "--man=no", *map(str, sorted(tmp_path.iterdir()))]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: str(path.name))
+def test_services_are_nobody_in_a_closed_room(path: Path) -> None:
+    lines = set(path.read_text().splitlines())
+
+    closed = {"User=skim", "NoNewPrivileges=yes", "ProtectSystem=strict", "ProtectHome=yes", "CapabilityBoundingSet="}
+    assert closed - lines == set()
+    assert not re.search(r"://[^/\s]*:[^/\s]*@", path.read_text())
+
+
+# Kubernetes
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: str(path.name))
+def test_manifests_are_what_kubernetes_takes(path: Path) -> None:
+    for resource in documents(path):
+        if resource["apiVersion"] != KEDA:  # of which nobody ships the schema
+            kubernetes_validate.validate(resource, KUBERNETES, strict=True)
+
+
+def test_all_manifests_are_applied() -> None:
+    listed = documents(DEPLOY / "kubernetes/kustomization.yaml")[0]["resources"]
+
+    assert sorted(listed) == [path.name for path in MANIFESTS]
+
+
+def test_pods_can_do_little() -> None:
+    assert {name for name, _ in pods()} == {"skim-migrate", "skim-api", "skim-control", "skim-beat", "skim-worker"}
+    for name, pod in pods():
+        assert pod["securityContext"]["runAsNonRoot"] is True, name
+        assert pod["automountServiceAccountToken"] is False, name
+        for container in pod["containers"]:
+            allowed = container["securityContext"]
+            assert allowed["readOnlyRootFilesystem"] and not allowed["allowPrivilegeEscalation"], name
+            assert allowed["capabilities"] == {"drop": ["ALL"]}, name
+            assert {"limits", "requests"} <= container["resources"].keys(), name
+            addresses = [one for one in container["env"] if one["name"].endswith("_URL")]
+            assert all("secretKeyRef" in one["valueFrom"] for one in addresses), name
+
+
+def test_the_scaler_counts_open_shards(registry: Registry) -> None:
+    scaled = documents(DEPLOY / "kubernetes/keda.yaml")[1]["spec"]
+    (trigger,) = scaled["triggers"]
+    query = trigger["metadata"]["query"].replace("smollm2-135m-instruct", MODEL)
+    assert registry.rows(query) == [(0,)]
+
+    held = registry.hold(registry.submit(6, shard_items=2))
+    registry.submit(1, lane=Lane.INTERACTIVE)
+    assert registry.rows(query) == [(4,)]
+    registry.complete(held)
+
+    assert registry.rows(query) == [(3,)]
+    assert trigger["authenticationRef"]["name"] == documents(DEPLOY / "kubernetes/keda.yaml")[0]["metadata"]["name"]
+    assert scaled["scaleTargetRef"]["name"] in {name for name, _ in pods()}
+
+
+def _options(words: Any) -> dict[str, str]:
+    """Options of a command line, whichever way their values are written; other words have none."""
+    found: dict[str, str] = {}
+    last = ""
+    for word in map(str, words):
+        if word.startswith("--"):
+            last, _, value = word.partition("=")
+            found[last] = value
+        elif last and not found[last]:
+            found[last] = word
+        else:
+            found[word] = ""
+    return found
