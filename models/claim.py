@@ -1,7 +1,7 @@
 """Claim: one worker becomes the holder of a shard, under a new epoch and a lease.
 
-Items found `running` were in an engine that died: they are suspects, to be run alone, and have failed after
-`MAX_LOSSES` of them.
+Items found `running` were in an engine that died: they are suspects, to be run alone, and have failed after so many
+losses.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from models.faults import Point, reach
 from models.notify import notify
 from models.states import ItemStatus, JobKind, JobStatus, Lane
 
@@ -93,10 +94,13 @@ ORDER BY index
 """)
 
 
-def claim(session: Session, job_id: str, number: int, worker_id: str, *, lease_s: float) -> Claim | None:
+def claim(
+    session: Session, job_id: str, number: int, worker_id: str, *, lease_s: float, max_losses: int = MAX_LOSSES
+) -> Claim | None:
     """Take a shard that is queued or whose lease is over; None when there is nothing to take.
 
-    `lease_s` seconds from now the shard may be taken by others unless a heartbeat renews the lease.
+    `lease_s` seconds from now the shard may be taken by others unless a heartbeat renews the lease. An item that was
+    lost `max_losses` times has failed.
     """
     job = session.execute(FIND_JOB, {"job_id": job_id}).one_or_none()
     if job is not None and job.status == JobStatus.QUEUED:
@@ -107,10 +111,12 @@ def claim(session: Session, job_id: str, number: int, worker_id: str, *, lease_s
     shard = session.execute(TAKE_SHARD, taking).one_or_none()
     if shard is None:
         return None
+    reach(Point.CLAIM_SHARD)
     if job.status == JobStatus.QUEUED:
         session.execute(START_JOB, {"job_id": job_id})
-    num_lost, items = _open_items(session, job_id, shard.first, shard.last)
+    num_lost, items = _open_items(session, job_id, shard.first, shard.last, max_losses)
     notify(session, job_id)
+    reach(Point.CLAIM_WRITTEN)
     return Claim(
         job_id=job_id,
         number=number,
@@ -129,9 +135,11 @@ def claim(session: Session, job_id: str, number: int, worker_id: str, *, lease_s
     )
 
 
-def _open_items(session: Session, job_id: str, first: int, last: int) -> tuple[int, tuple[ClaimedItem, ...]]:
+def _open_items(
+    session: Session, job_id: str, first: int, last: int, max_losses: int
+) -> tuple[int, tuple[ClaimedItem, ...]]:
     """How many items have failed just now, and those that are to be done."""
-    reach = {"job_id": job_id, "first": first, "last": last}
-    sorted_out = session.execute(SORT_SUSPECTS, reach | {"max_losses": MAX_LOSSES}).scalars()
+    extent = {"job_id": job_id, "first": first, "last": last}
+    sorted_out = session.execute(SORT_SUSPECTS, extent | {"max_losses": max_losses}).scalars()
     num_lost = sum(status == ItemStatus.FAILED for status in sorted_out)
-    return num_lost, tuple(ClaimedItem(*row) for row in session.execute(OPEN_ITEMS, reach))
+    return num_lost, tuple(ClaimedItem(*row) for row in session.execute(OPEN_ITEMS, extent))

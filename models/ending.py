@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from models.deliveries import open_delivery
+from models.faults import Point, reach
 from models.notify import notify
 from models.retention import KEEP_S
 from models.states import ItemStatus, JobStatus
@@ -66,6 +67,7 @@ def end_job(session: Session, job_id: str) -> bool:
     session.execute(END_JOB, {"job_id": job_id, "status": status.value, "keep_s": KEEP_S, "error": error, **columns})
     open_delivery(session, job_id)
     notify(session, job_id, is_over=True)
+    reach(Point.FINISH_WRITTEN)
     return True
 
 

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from models.ending import end_job
 from models.errors import LeaseLost
+from models.faults import Point, reach
 from models.notify import notify
 from models.shard import ShardRef
 from models.states import TERMINAL_JOB, TERMINAL_SHARD, ShardStatus
@@ -58,6 +59,7 @@ def finish(session: Session, ref: ShardRef, epoch: int) -> bool:
         raise LeaseLost(ref.job_id, ref.number, epoch)
     if session.execute(END_SHARD, place).first() is None:
         return False
+    reach(Point.FINISH_SHARD)
     notify(session, ref.job_id)
     return end_job(session, ref.job_id)
 
@@ -78,3 +80,4 @@ def release(session: Session, ref: ShardRef, epoch: int, *, lost: bool) -> None:
     if not lost:
         session.execute(GIVE_BACK, {"job_id": ref.job_id, "first": shard.first, "last": shard.last})
     notify(session, ref.job_id)
+    reach(Point.RELEASE_WRITTEN)

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from models.driver import cursor_of
 from models.errors import DuplicateCustomId, ModelNotFound, NoItems, UnstorableText
+from models.faults import Point, reach
 from models.idempotency import take
 from models.ids import new_id
 from models.notify import notify
@@ -108,12 +109,15 @@ def submit(session: Session, new_job: NewJob, items: Iterable[NewItem], *, shard
     if session.execute(MODEL_EXISTS, {"model": new_job.model}).first() is None:
         raise ModelNotFound(new_job.model)
     _insert_job(session, job_id, new_job)
+    reach(Point.SUBMIT_JOB)
     num_items = _copy_items(session, job_id, items, shard_items)
+    reach(Point.SUBMIT_ITEMS)
     if num_items == 0:
         raise NoItems
     session.execute(INSERT_SHARDS, {"job_id": job_id, "num_items": num_items, "size": shard_items})
     check_quota(session, new_job.tenant_id)
     notify(session, job_id)
+    reach(Point.SUBMIT_WRITTEN)
     return Submitted(job_id, created=True)
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from models.audit import forget_audit
 from models.batches import give_up
 from models.ending import end_job, withdraw
+from models.faults import Point, reach
 from models.fleet import forget_workers
 from models.idempotency import forget
 from models.notify import notify
@@ -95,6 +96,8 @@ def _requeue(session: Session, limit: int) -> int:
     job_ids = session.execute(REQUEUE, {"limit": limit}).scalars().all()
     for job_id in sorted(set(job_ids)):
         notify(session, job_id)
+    if job_ids:
+        reach(Point.SWEEP_REQUEUED)
     return len(job_ids)
 
 

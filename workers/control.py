@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.database import Database, connect
 from models.drift import watch
+from models.faults import Point, reach
 from models.nights import pass_nights
 from models.retention import forget
 from models.states import Lane
@@ -59,6 +60,7 @@ def sweep_all(self: Control) -> None:
         SWEEPS.labels("failed").inc()
         log.warning("sweep failed", reason=type(error).__name__)
         return
+    reach(Point.SWEEP_COMMITTED)
     self.swept_at = time.monotonic()
     SWEEPS.labels("done").inc()
     LEASE_EXPIRIES.inc(swept.requeued)

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from models.claim import Claim
 from models.database import Database
+from models.faults import Point, reach
 from models.finish import finish, release
 from models.record import ItemResult, admit, record
 from models.searches import NewTrial, SearchProgress, note_search, note_trials
@@ -43,11 +44,17 @@ class Ledger:
         def write(session: Session) -> None:
             if admitted:
                 admit(session, self._ref, self._epoch, admitted)
+                reach(Point.RECORD_ADMITTED)
             if results:
                 record(session, self._ref, self._epoch, results)
+                reach(Point.RECORD_WRITTEN)
 
+        if results:
+            reach(Point.RECORD_READY)
         if admitted or results:
             self._persist(write)
+        if results:
+            reach(Point.RECORD_COMMITTED)
         if self._tell is not None:
             for result in results:
                 self._tell(result)
@@ -84,11 +91,15 @@ class Ledger:
 
     def finish(self) -> bool:
         """End the shard, and its job if this was the last; True when the job ended."""
-        return self._persist(lambda session: finish(session, self._ref, self._epoch))
+        reach(Point.FINISH_READY)
+        is_over = self._persist(lambda session: finish(session, self._ref, self._epoch))
+        reach(Point.FINISH_COMMITTED)
+        return is_over
 
     def release(self, *, is_lost: bool) -> None:
         """Give the shard back. `is_lost`: the engine died under it, so what it had admitted is suspect."""
         self._persist(lambda session: release(session, self._ref, self._epoch, lost=is_lost))
+        reach(Point.RELEASE_COMMITTED)
 
     def _persist(self, write: Callable[[Session], Result]) -> Result:
         give_up_at = time.monotonic() + PATIENCE_S

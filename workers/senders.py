@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.database import Database
 from models.deliveries import Taken, note_delivered, note_failed, secret_of, take_delivery
+from models.faults import Point, reach
 from workers.meters import WEBHOOKS
 from workers.posting import Undeliverable, post, sign
 from workers.turns import Turns
@@ -69,6 +70,7 @@ class Senders:
                     return None
                 secret = secret_of(session, taken.tenant_id)
             turns.begin(taken.tenant_id, taken.host)
+        reach(Point.DELIVER_TAKEN)
         return taken, secret
 
     def _send(self, taken: Taken, secret: str) -> None:
@@ -77,12 +79,14 @@ class Senders:
         finally:
             with self._lock:
                 self._turns.end(taken.tenant_id, taken.host)
+        reach(Point.DELIVER_SENT)
         WEBHOOKS.labels("delivered" if error is None else "failed").inc()
         with self._database.session() as session:
             if error is None:
                 note_delivered(session, taken.id)
             else:
                 note_failed(session, taken, error)
+        reach(Point.DELIVER_COMMITTED)
 
     def _post(self, taken: Taken, secret: str) -> str | None:
         """Why it was not accepted; None when it was."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from models.claim import MAX_LOSSES
 from workers.errors import ConfigurationError
 from workers.exporter import Bind
 
@@ -56,6 +57,7 @@ class WorkerSettings:
     cpu_engines: int
     bulk_threads: int
     interactive_threads: int
+    max_losses: int
     allows_private_webhooks: bool
     metrics: Bind | None
     log_level: str
@@ -98,6 +100,7 @@ class WorkerSettings:
             cpu_engines=_count(env, "SKIM_CPU_ENGINES", 1),
             bulk_threads=_count(env, "SKIM_BULK_THREADS", 4),
             interactive_threads=_count(env, "SKIM_INTERACTIVE_THREADS", 32),
+            max_losses=_count(env, "SKIM_MAX_LOSSES", MAX_LOSSES),
             allows_private_webhooks=env.get("SKIM_PRIVATE_WEBHOOKS", "no").lower() in ("yes", "true", "1"),
             metrics=Bind.of(env.get("SKIM_METRICS_BIND", "")),
             log_level=env.get("SKIM_LOG_LEVEL", "info"),

@@ -6,6 +6,7 @@ from structlog.contextvars import bound_contextvars
 
 from models.claim import Claim, claim
 from models.errors import LeaseLost
+from models.faults import Point, reach
 from models.states import Lane
 from workers.app import app, settings
 from workers.carrier import Carrier, Outcome
@@ -43,10 +44,13 @@ def _answer(node: Node, job_id: str, number: int) -> None:
     hello = node.engine()
     if hello is None:
         return
+    reach(Point.CLAIM_HEARD)
     with node.database.session() as session:
-        claimed = claim(session, job_id, number, node.worker_id, lease_s=node.settings.lease_s)
+        lease_s, max_losses = node.settings.lease_s, node.settings.max_losses
+        claimed = claim(session, job_id, number, node.worker_id, lease_s=lease_s, max_losses=max_losses)
     if claimed is None:
         return
+    reach(Point.CLAIM_COMMITTED)
     origin = Origin.stored(claimed.origin)
     ids: dict[str, str | int] = {"job": job_id, "number": number, "epoch": claimed.epoch}
     with bound_contextvars(epoch=claimed.epoch, **origin.names), span("shard", origin, ids):

@@ -11,7 +11,9 @@ import workers.settings
 
 NAME = re.compile(r"SKIM_[A-Z][A-Z_]*")
 # The environment is read in one module per process.
-READERS = frozenset({"api/settings.py", "cli/settings.py", "models/bootstrap.py", "workers/settings.py"})
+READERS = frozenset(
+    {"api/settings.py", "cli/settings.py", "models/bootstrap.py", "models/faults.py", "workers/settings.py"}
+)
 READS = frozenset({"os.environ.get", "os.environ.pop", "os.environ.setdefault", "os.getenv"})
 
 Modules = Mapping[str, ast.Module]
@@ -85,6 +87,7 @@ def _worker_defaults() -> dict[str, str]:
         "SKIM_CPU_ENGINES": str(settings.cpu_engines),
         "SKIM_BULK_THREADS": str(settings.bulk_threads),
         "SKIM_INTERACTIVE_THREADS": str(settings.interactive_threads),
+        "SKIM_MAX_LOSSES": str(settings.max_losses),
         "SKIM_PRIVATE_WEBHOOKS": "yes" if settings.allows_private_webhooks else "no",
         "SKIM_LOG_LEVEL": settings.log_level,
     }

@@ -13,6 +13,7 @@ from kombu import Producer, Queue
 from kombu.exceptions import ChannelError
 
 from models.database import Database
+from models.faults import Point, reach
 from models.ring import ring, searched_on
 from models.states import Lane
 from workers.queues.meters import PUBLISH_FAILURES, PUBLISHED, RINGS_DROPPED
@@ -55,6 +56,7 @@ class Bell:
 
         Returns: False when the request was dropped, because too many queues wait or the bell is closed.
         """
+        reach(Point.RING_ASKED)
         with self._wake:
             if self._is_closed or len(self._pending) >= self._capacity:
                 RINGS_DROPPED.inc()
@@ -102,8 +104,11 @@ class Bell:
                 return
             with self._database.session() as session:
                 refs = ring(session, model, lane, window=self._window, timeout_s=self._timeout_s)
+                reach(Point.RING_WRITTEN)
+            reach(Point.RING_COMMITTED)
             for ref in refs:
                 self._app.send_task(SHARD_TASK, args=(ref.job_id, ref.number), queue=queue, producer=producer)
+                reach(Point.RING_SENT)
                 PUBLISHED.labels(lane.value).inc()
 
     def _queue(self, model: str, lane: Lane) -> Queue | None:

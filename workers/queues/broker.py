@@ -6,6 +6,7 @@ Importing this loads neither tasks nor torch.
 
 from celery import Celery
 
+from workers.queues import transport
 from workers.queues.names import CONTROL
 
 # Seconds. A frozen Redis holds the bell's thread (never a request) this long before the ring is given up.
@@ -20,6 +21,7 @@ def connect(redis_url: str) -> Celery:
 
     `redis_url` is a broker address as Celery takes it: `redis://`, `rediss://` or `redis+socket://`.
     """
+    transport.install()
     app = Celery("skim", broker=redis_url, set_as_current=False)
     app.conf.update(
         task_serializer="json",

@@ -1,0 +1,251 @@
+"""What may happen to a service. Each injury happens once; what has to be undone, the world undoes later."""
+
+import json
+import signal
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any, Final
+
+import psutil
+
+from models.faults import Point
+from models.states import Lane
+from tests.acceptance.workers.service import MODEL
+from tests.faults.world import World
+from workers.queues import SHARD_TASK, SWEEP_TASK, queue_of
+
+QUEUE = queue_of(MODEL, Lane.BULK)
+LATE_S = 2.0  # beyond a lease
+AWAY_S = 2.0  # how long a server stays away at most
+FROZEN_S = 4.0
+
+Injury = Callable[[World, Random], None]
+
+
+def _kill(name: str) -> Injury:
+    return lambda world, _: world.parts[name].send(signal.SIGKILL)
+
+
+def _kill_child(name: str, word: str) -> Injury:
+    return lambda world, _: _child(world, name, word).kill()
+
+
+def _freeze(name: str) -> Injury:
+    """Until long after every lease it may hold is over."""
+
+    def freeze(world: World, _: Random) -> None:
+        part = world.parts[name]
+        part.send(signal.SIGSTOP)
+        world.later(world.lease_s + LATE_S, part.thaw)
+
+    return freeze
+
+
+def _freeze_child(name: str, word: str) -> Injury:
+    def freeze(world: World, _: Random) -> None:
+        child = _child(world, name, word)
+        child.suspend()
+        world.later(world.lease_s + LATE_S, lambda: _resume(child))
+
+    return freeze
+
+
+def _child(world: World, name: str, word: str) -> psutil.Process:
+    """A process of a part; waits for it where it is just being started."""
+    world.until(lambda: world.parts[name].children(word))
+    return world.parts[name].children(word)[0]
+
+
+def _resume(process: psutil.Process) -> None:
+    if process.is_running():
+        process.resume()
+
+
+def _lose_redis(world: World, random: Random) -> None:
+    """Killed, away for a while, back with nothing."""
+    part = world.parts["redis"]
+    part.is_wanted = False
+    part.send(signal.SIGKILL)
+    world.later(random.uniform(0, AWAY_S), lambda: setattr(part, "is_wanted", True))
+
+
+def _flush_redis(world: World, _: Random) -> None:
+    world.until(lambda: world.client_redis().flushall())
+
+
+def _freeze_redis(world: World, _: Random) -> None:
+    part = world.parts["redis"]
+    part.send(signal.SIGSTOP)
+    world.later(FROZEN_S, part.thaw)
+
+
+def _submit_without_broker(world: World, random: Random) -> None:
+    """It is away from before the request until after the answer."""
+    part = world.parts["redis"]
+    part.is_wanted = False
+    part.send(signal.SIGKILL)
+    world.submit(random.randint(1, 5))
+    part.is_wanted = True
+
+
+def _stop_postgres(number: signal.Signals) -> Injury:
+    return lambda world, _: world.parts["postgres"].send(number)
+
+
+def _kill_backend(world: World, random: Random) -> None:
+    """The server takes all its processes down with one that was killed, and recovers."""
+    backends = world.parts["postgres"].children("skim-")
+    if backends:
+        random.choice(backends).kill()
+
+
+CUT: Final = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE pid <> pg_backend_pid() AND datname = current_database() AND application_name <> 'test'
+"""
+
+
+def _cut_connections(world: World, _: Random) -> None:
+    world.until(lambda: world.rows(CUT))
+
+
+def _cut_transaction(world: World, _: Random) -> None:
+    """The first connection seen between two statements of a transaction."""
+    world.until(lambda: world.rows(f"{CUT} AND state = 'idle in transaction' LIMIT 1"))
+
+
+def _fill_disk(world: World, _: Random) -> None:
+    """No row can be written or changed, as if the disk were full."""
+    table, name = "items", "disk_full"
+    world.until(
+        lambda: _did(
+            world,
+            f"""
+        CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$
+    """,
+        )
+    )
+    make = f"CREATE OR REPLACE TRIGGER {name} BEFORE INSERT OR UPDATE ON {table} EXECUTE FUNCTION {name}()"
+    world.until(lambda: _did(world, make))
+    world.later(AWAY_S, lambda: world.until(lambda: _did(world, f"DROP TRIGGER IF EXISTS {name} ON {table}")))
+
+
+def _did(world: World, statement: str) -> bool:
+    world.rows("SET LOCAL lock_timeout = '1s'")
+    world.rows(statement)
+    return True
+
+
+def _with_broker(injury: Injury) -> Injury:
+    """It needs the servers, which an earlier injury may have taken away."""
+
+    def injure(world: World, random: Random) -> None:
+        world.until(lambda: world.client_redis().ping() and world.rows("SELECT 1"))
+        injury(world, random)
+
+    return injure
+
+
+def _double_messages(world: World, _: Random) -> None:
+    """A second message for every shard that is not over, held ones included."""
+    _send_all(world, world.rows("SELECT job_id, number FROM shards WHERE status IN ('queued', 'running')"))
+
+
+def _stale_messages(world: World, _: Random) -> None:
+    """Messages for shards that were finished long ago."""
+    _send_all(world, world.rows("SELECT job_id, number FROM shards WHERE status = 'finished' LIMIT 50"))
+
+
+def _send_all(world: World, shards: Any) -> None:
+    with world.app.connection_for_write() as connection, connection.Producer() as producer:
+        for shard in shards:
+            arguments = shard.job_id, shard.number
+            world.app.send_task(SHARD_TASK, args=arguments, queue=QUEUE, producer=producer)
+
+
+def _shuffle_messages(world: World, random: Random) -> None:
+    broker = world.client_redis()
+    waiting: Any = broker.lrange(QUEUE.name, 0, -1)
+    random.shuffle(waiting)
+    with broker.pipeline() as pipe:
+        pipe.delete(QUEUE.name)
+        if waiting:
+            pipe.rpush(QUEUE.name, *waiting)
+        pipe.execute()
+
+
+FORGED: Final = (
+    b"",
+    b"nonsense",
+    b"{}",
+    b"[1, 2]",
+    b'{"body": 7}',
+    b'{"body": "!", "headers": {}, "properties": {}}',
+    b"\xff\xfe\x00",
+)
+
+
+def _forge_messages(world: World, _: Random) -> None:
+    """Well-formed messages that mean nothing, and bytes that are no message."""
+    with world.app.connection_for_write() as connection, connection.Producer() as producer:
+        for arguments in ([], ["job_0", 1], ["x" * 10_000, -1], [None, None], [7, "seven"], [{"a": []}, 2**80]):
+            world.app.send_task(SHARD_TASK, args=arguments, queue=QUEUE, producer=producer)
+        world.app.send_task("no.such.task", args=[], queue=QUEUE, producer=producer)
+        world.app.send_task(SWEEP_TASK, args=[], queue=QUEUE, producer=producer)
+    real = {"content-type": "application/x-python-serialize", "content-encoding": "binary", "body": "gASVAAAAAAA="}
+    properties = {"delivery_tag": "x", "delivery_info": {}, "body_encoding": "base64"}
+    pickled = json.dumps({**real, "headers": {"task": SHARD_TASK, "id": "x"}, "properties": properties}).encode()
+    for queue in (QUEUE.name, "control", "webhooks"):
+        world.client_redis().lpush(queue, *FORGED, pickled)
+
+
+def _second_beat(world: World, _: Random) -> None:
+    if "beat-2" not in world.parts:
+        world.add_beat("beat-2")
+        world.later(3 * AWAY_S, lambda: world.remove("beat-2"))
+
+
+def _end_at_a_point(world: World, random: Random) -> None:
+    """Whoever comes first to a place chosen at random."""
+    name, points = random.choice(sorted(PLACES.items()))
+    world.order(name, random.choice(points), "SIGKILL")
+
+
+PLACES: Final[Mapping[str, tuple[Point, ...]]] = {
+    "api": tuple(point for point in Point if point.startswith(("submit.", "ring."))),
+    "control": tuple(point for point in Point if point.startswith(("sweep.", "deliver."))),
+    "device": tuple(point for point in Point if point.startswith(("claim.", "record.", "finish.", "release."))),
+}
+
+INJURIES: Final[Mapping[str, Injury]] = {
+    "kill supervisor": _kill("device"),
+    "kill engine": _kill_child("device", "echo_engine"),
+    "kill node": _kill_child("device", QUEUE.name),
+    "kill api": _kill("api"),
+    "kill api process": _kill_child("api", "api.wsgi"),
+    "kill control": _kill("control"),
+    "kill beat": _kill("beat"),
+    "end at a fault point": _end_at_a_point,
+    "freeze supervisor": _freeze("device"),
+    "freeze engine": _freeze_child("device", "echo_engine"),
+    "freeze node": _freeze_child("device", QUEUE.name),
+    "freeze api process": _freeze_child("api", "api.wsgi"),
+    "freeze control": _freeze("control"),
+    "freeze beat": _freeze("beat"),
+    "lose redis": _lose_redis,
+    "flush redis": _flush_redis,
+    "freeze redis": _freeze_redis,
+    "submit without broker": _submit_without_broker,
+    "restart postgres": _stop_postgres(signal.SIGINT),
+    "kill postgres": _stop_postgres(signal.SIGKILL),
+    "kill backend": _kill_backend,
+    "cut connections": _cut_connections,
+    "cut transaction": _cut_transaction,
+    "fill disk": _fill_disk,
+    "double messages": _with_broker(_double_messages),
+    "stale messages": _with_broker(_stale_messages),
+    "shuffle messages": _with_broker(_shuffle_messages),
+    "forge messages": _with_broker(_forge_messages),
+    "second beat": _second_beat,
+}

@@ -1,0 +1,47 @@
+"""Seeded faults, one at a time and in random order, under a steady stream of jobs."""
+
+from random import Random
+
+import pytest
+
+from tests.faults.injuries import INJURIES
+from tests.faults.invariants import check
+from tests.faults.world import World
+
+# What takes longer than a few seconds to recover from is for the long tests.
+QUICK = ("lose redis", "cut transaction", "kill backend", "forge messages", "fill disk")
+NUM_ITEMS = 16
+
+
+def injure(world: World, name: str, random: Random) -> None:
+    """With work in flight, and more to come."""
+    world.submit(NUM_ITEMS)
+    world.until(lambda: world.rows("SELECT 1 FROM items WHERE status = 'running'"))
+    INJURIES[name](world, random)
+
+
+def test_nothing_is_lost_in_a_short_run_of_faults(world: World) -> None:
+    random = Random(7)
+    before = len(world.accepted)
+
+    for name in random.sample(QUICK, len(QUICK)):
+        injure(world, name, random)
+        world.pause(random.uniform(0, 0.5))
+    world.settle()
+
+    check(world, world.accepted[before:])
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", INJURIES)
+def test_nothing_is_lost_by(world: World, name: str) -> None:
+    before = len(world.accepted)
+    random = Random(name)
+
+    for _ in range(2):
+        injure(world, name, random)
+        world.pause(1)
+    world.settle()
+    world.until(world.is_whole)
+
+    check(world, world.accepted[before:])

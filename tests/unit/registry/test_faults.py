@@ -1,0 +1,42 @@
+"""Fault points: nothing unless they were armed, and each order is obeyed once."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.faults import Point, points, reach
+
+
+def test_a_point_does_nothing_in_a_process_that_was_not_armed() -> None:
+    assert reach is points("")
+    assert reach(Point.CLAIM_COMMITTED) is None  # type: ignore[func-returns-value]
+
+
+def test_an_order_is_obeyed_once(tmp_path: Path) -> None:
+    (tmp_path / Point.CLAIM_COMMITTED).touch()
+    armed = points(str(tmp_path))
+
+    for _ in range(2):
+        armed(Point.CLAIM_COMMITTED)
+        armed(Point.FINISH_READY)
+
+    assert [path.name for path in tmp_path.iterdir()] == [f"{Point.CLAIM_COMMITTED}.{os.getpid()}"]
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])
+def test_an_order_ends_the_process_there(tmp_path: Path, name: str) -> None:
+    (tmp_path / Point.RECORD_WRITTEN).write_text(name)
+    script = "from models.faults import Point, reach; reach(Point.RECORD_WRITTEN); print('went on')"
+
+    ended = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "SKIM_FAULTS": str(tmp_path)},
+        capture_output=True,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout) == (-signal.Signals[name], b"")
