@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from bench.report import save
-from bench.search import SAMPLERS, Judge, Subject, ours, planted_subject
+from bench.search import SAMPLERS, ours
+from bench.subjects import Judge, Subject, planted_subject
 from engine.search.costs import DeviceCosts, Load
 from engine.search.meter import Meter
 from engine.search.search import Budget
