@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import accumulate, repeat
 from pathlib import Path
 from statistics import median
@@ -24,99 +24,14 @@ from typing import Any
 import torch
 
 from bench.curves import draw
-from bench.ledger import Prices, Shape, counting
-from bench.practice import EVALUATIONS, TOKENS, Evaluation, Practice
+from bench.ledger import Prices, Shape
+from bench.ours import SAMPLERS, Progress, Run, fit, ours
+from bench.practice import EVALUATIONS, Evaluation, Practice
 from bench.report import RESULTS, save
-from bench.subjects import MOST, Judge, Subject, planted_subject, real_subject, references_of
-from engine.search.costs import Load, measure
+from bench.subjects import Judge, Subject, planted_subject, real_subject
 from engine.search.meter import Meter
-from engine.search.objective import Objective
-from engine.search.search import Budget, Calibration, Search, Settings
-from engine.search.steps import drain
-from engine.search.timing import PassTimer
-from engine.search.trial import Trial
+from engine.search.search import Budget
 from engine.skipset import SkipSet
-
-SAMPLERS = ("gp", "tpe", "random", "greedy")
-
-Progress = list[tuple[float, SkipSet]]  # the best set so far after so many device seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One of our searches: what it found, on the way too, and what that cost."""
-
-    sampler: str
-    path: Progress
-    trials: list[Trial]
-    phases_s: dict[str, float]
-    host_s: float
-    longest_unit_s: float
-    counts: Counter[Shape]
-
-    @property
-    def found(self) -> SkipSet:
-        return self.path[-1][1]
-
-    @property
-    def device_s(self) -> float:
-        return self.path[-1][0]
-
-    @property
-    def by_source(self) -> dict[str, int]:
-        return dict(Counter(trial.source.value for trial in self.trials))
-
-
-def fit(subject: Subject, meter: Meter) -> Load:
-    references = references_of(subject, subject.scored, meter)
-    timer = PassTimer(subject.network, references.cache, 0, len(subject.scored[0].prompt) + TOKENS, meter)
-    return Load.of(drain(measure(timer, subject.layers, MOST)))
-
-
-def ours(subject: Subject, sampler: str, seed: int, budget: Budget, load: Load | None = None) -> Run:
-    """Run our search; without ``load`` it measures costs itself, and pays for it."""
-    meter = Meter(subject.network.device)
-    began = time.perf_counter()
-    with counting(subject.network) as counts:
-        search = _search(subject, load or fit(subject, meter), meter, sampler, seed, budget)
-        path, longest = [], 0.0
-        while True:
-            before, seconds = search.best, meter.search_s
-            if not search.step():
-                break
-            longest = max(longest, meter.search_s - seconds)
-            if search.best is not before and search.best is not None:
-                path.append((meter.search_s, search.best.skip_set))
-    verdict = search.verdict
-    found = SkipSet() if verdict is None or verdict.finalist is None else verdict.finalist.skip_set
-    return Run(
-        sampler,
-        [*path, (meter.search_s, found)],
-        list(search.trials.values()),
-        {phase.value: seconds for phase, seconds in meter.seconds.items()},
-        time.perf_counter() - began - meter.search_s,
-        longest,
-        counts,
-    )
-
-
-def _search(subject: Subject, load: Load, meter: Meter, sampler: str, seed: int, budget: Budget) -> Search:
-    import optuna  # noqa: PLC0415  the extra ``search``; other benches do without
-
-    from workers.search.optimiser import Sampler, StudyNotebook, open_study  # noqa: PLC0415
-
-    references = references_of(subject, [*subject.scored, *subject.held_out], meter)
-    study = open_study(optuna.storages.InMemoryStorage(), "bench")
-    return Search(
-        subject.network,
-        references,
-        Objective(subject.network, references, load, MOST, meter),
-        Calibration(subject.scored, subject.held_out),
-        StudyNotebook(study, subject.layers, "bench", Sampler(sampler), seed),
-        meter,
-        budget=budget,
-        settings=Settings(),
-    )
 
 
 def in_turn(subject: Subject, practice: Practice, arguments: argparse.Namespace, wanted: int) -> Iterator[Run]:

@@ -43,14 +43,20 @@ class Subject:
         return int(self.network.config.num_hidden_layers)
 
 
-def planted_subject(layers: int, hidden: int, tokens: int, seed: int) -> Subject:
-    """A planted network: a skip set of about a third of the sub-layers, cancelling pairs and a redundant one."""
+def planted_subject(
+    layers: int, hidden: int, tokens: int, seed: int, attention_share: float = 0.45, mlp_share: float = 0.25
+) -> Subject:
+    """A planted network: a skip set of these shares of the attentions and MLPs, cancelling pairs and a redundant one.
+
+    The fewer sub-layers matter, the more each does: in deep networks with few planted a set beyond the planted one is
+    faster still.
+    """
     dice, middle = Random(seed), range(1, layers - 1)
     mlps = dice.sample(middle, 6 if layers >= 12 else 4)
     pairs = list(zip(mlps[::2], mlps[1::2], strict=True))
     decoys = Decoys(tuple(pairs[:-1]), (pairs[-1],))
-    attention = dice.sample(middle, round(0.45 * layers))
-    mlp = dice.sample([layer for layer in middle if layer not in mlps], round(0.25 * layers))
+    attention = dice.sample(middle, round(attention_share * layers))
+    mlp = dice.sample([layer for layer in middle if layer not in mlps], round(mlp_share * layers))
     skip_set = SkipSet.of(attention, mlp)
     config = shape(layers, hidden, 2 * hidden, 4, 2, 512)
     network = plant(config, skip_set, 0.93, seed=seed, decoys=decoys).network
@@ -80,10 +86,13 @@ def references_of(subject: Subject, requests: Sequence[Request], meter: Meter) -
 
 
 class Judge:
-    """True speeds: exact tables on prompts that no search saw, and this device's costs."""
+    """True speeds: exact tables on prompts that no search saw, and this device's costs; the best fixed draft length, or
+    adaptive exit with one of ``thresholds``.
+    """
 
-    def __init__(self, subject: Subject, costs: Load) -> None:
+    def __init__(self, subject: Subject, costs: Load, thresholds: Sequence[float] = ()) -> None:
         meter = Meter(subject.network.device)
+        self.load, self._thresholds = costs, thresholds
         self._references = references_of(subject, subject.judged, meter)
         self._objective = Objective(subject.network, self._references, costs, MOST, meter)
         self._texts = drain(self._references.write(subject.judged))
@@ -92,5 +101,5 @@ class Judge:
     def speed(self, skip_set: SkipSet) -> float:
         if skip_set not in self._known:
             tables = drain(self._objective.tables(skip_set, self._texts))
-            self._known[skip_set] = best_plan(tables, skip_set, self._objective.load, ()).speed
+            self._known[skip_set] = best_plan(tables, skip_set, self._objective.load, self._thresholds).speed
         return self._known[skip_set]
