@@ -99,6 +99,9 @@ class Judge:
         self._known: dict[SkipSet, float] = {}
 
     def speed(self, skip_set: SkipSet) -> float:
+        """Over plain decoding, which is what a search means that ends with no set."""
+        if not skip_set:
+            return 1.0
         if skip_set not in self._known:
             tables = drain(self._objective.tables(skip_set, self._texts))
             self._known[skip_set] = best_plan(tables, skip_set, self._objective.load, self._thresholds).speed
