@@ -137,7 +137,7 @@ def test_plain_decoding_is_a_result() -> None:
     """Where a draft step saves nothing, no set pays."""
     dear = Load.of(DeviceCosts(LAYERS, 0.0, 0.0, 1.0, ((1, 1.0), (7, 2.0))))
 
-    search = finish(search_of(planted(), load=dear, budget=Budget(trials=20)))
+    search = finish(search_of(planted(), load=dear, budget=Budget(trials=30)))
 
     assert search.verdict is not None
     assert (search.verdict.outcome, search.verdict.finalist) == (Outcome.PLAIN, None)
