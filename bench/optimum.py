@@ -139,6 +139,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--samplers", choices=SAMPLERS, nargs="+", default=["gp"])
     parser.add_argument("--log", type=Path, help="of finished rows, to continue from")
+    parser.add_argument("--name", default="optimum", help="of the results")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     log: Path | None = arguments.log
@@ -152,7 +153,7 @@ def main() -> None:
         if log:
             log.open("a").write("".join(json.dumps(row) + "\n" for row in new))
         print(table(new), flush=True)
-        print(save("optimum", {"rows": rows}, table(rows)), flush=True)
+        print(save(arguments.name, {"rows": rows}, table(rows), module="optimum"), flush=True)
 
 
 if __name__ == "__main__":

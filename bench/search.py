@@ -36,7 +36,7 @@ from engine.skipset import SkipSet
 
 def in_turn(subject: Subject, practice: Practice, arguments: argparse.Namespace, wanted: int) -> Iterator[Run]:
     """Our searches before, between and after equal parts of the published procedure."""
-    done, parts = len(practice.evaluations), arguments.repeats - 1
+    done, parts = len(practice.evaluations), max(1, arguments.repeats - 1)
     until = time.perf_counter() + arguments.seconds
     for number in range(arguments.repeats):
         for sampler in arguments.samplers:
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--samplers", choices=SAMPLERS, nargs="+", default=["gp"])
     parser.add_argument("--trials", type=int, default=400)
-    parser.add_argument("--repeats", type=int, default=3, help="of our search; at least 2")
+    parser.add_argument("--repeats", type=int, default=3, help="of our search")
     parser.add_argument("--evaluations", type=int, nargs="+", default=[EVALUATIONS], help="of theirs, on each network")
     parser.add_argument("--seconds", type=float, default=3600, help="after which theirs is cut, on each network")
     parser.add_argument("--logs", type=Path, default=Path(tempfile.gettempdir()), help="of theirs, to continue from")
