@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=96, help="of each reference")
     parser.add_argument("--shares", type=float, nargs=2, default=[0.7, 0.4], help="of attentions and MLPs, planted")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--samplers", choices=SAMPLERS, nargs="+", default=["gp"])
+    parser.add_argument("--samplers", choices=SAMPLERS, nargs="+", default=["greedy"])
     parser.add_argument("--log", type=Path, help="of finished rows, to continue from")
     parser.add_argument("--name", default="optimum", help="of the results")
     arguments = parser.parse_args()

@@ -154,7 +154,7 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=96, help="of each reference")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--samplers", choices=SAMPLERS, nargs="+", default=["gp"])
+    parser.add_argument("--samplers", choices=SAMPLERS, nargs="+", default=["greedy"])
     parser.add_argument("--trials", type=int, default=400)
     parser.add_argument("--repeats", type=int, default=3, help="of our search")
     parser.add_argument("--evaluations", type=int, nargs="+", default=[EVALUATIONS], help="of theirs, on each network")
