@@ -240,9 +240,9 @@ class Search:
         A budget may end before any set has seen all prompts: then those are judged that did best on few.
         """
         held_out = yield from self._references.write(self._calibration.held_out)
-        sets = [trial for trial in self.trials.values() if trial.skip_set]
-        whole = [trial for trial in sets if trial.prompts == len(self._scored)]
-        chosen = sorted(whole or sets, key=lambda trial: -trial.speed)[: self._settings.finalists]
+        scored = [trial for trial in self.trials.values() if trial.skip_set]
+        whole = [trial for trial in scored if trial.prompts == len(self._scored)]
+        chosen = sorted(whole or scored, key=lambda trial: -trial.speed)[: self._settings.finalists]
         sets = list(dict.fromkeys([trial.skip_set for trial in chosen] + self._incumbents))
         finalists = yield from rescore(self._objective, sets, held_out, self._settings.thresholds)
         if self._time_contender is None:
