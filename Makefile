@@ -29,11 +29,16 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup ## summarise the bundled documents on the real stack, then stop it
 	@$(BIN)/skim demo
 
+# Two at a time, one thread each, as long as no engine is started: two engines at once would slow each other many times.
+ALONE := tests/integration/engine tests/integration/stack tests/integration/workers tests/acceptance tests/gpu
+PAIRED := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
 test: setup ## run the whole suite
-	$(BIN)/python -m pytest
+	$(PAIRED) $(ALONE:%=--ignore %)
+	$(BIN)/python -m pytest $(ALONE)
 
 unit: setup ## run only the tests that start no process
-	$(BIN)/python -m pytest tests/unit tests/architecture
+	$(PAIRED) tests/unit tests/architecture
 
 lint: setup ## ruff, formatting included
 	$(BIN)/ruff check .

@@ -10,7 +10,7 @@ from apiflask.schema_adapters.pydantic import PydanticAdapter
 from flask import Request
 from pydantic import BaseModel, TypeAdapter
 
-from api.bodies import read_json
+from api.bodies import is_absent, read_json
 from api.validation import parse, read_query
 
 
@@ -24,6 +24,8 @@ class StrictAdapter(PydanticAdapter):
         """Read a JSON body or a query string into the schema."""
         match location:
             case "json":
+                if getattr(self.model_class, "may_be_absent", False) and is_absent():
+                    return self.model_class()
                 body: BaseModel = parse(TypeAdapter(self.model_class), read_json())
                 return body
             case "query":

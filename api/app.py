@@ -11,6 +11,10 @@ from api import documentation, hooks, limits, problems
 from api.extension import EXTENSION
 from api.gate import Gate
 from api.ids import IdConverter
+from api.jobs import Jobs
+from api.keys import Keys
+from api.lengths import Lengths
+from api.news import News
 from api.routes import blueprints
 from api.services import Services
 from api.settings import Settings
@@ -47,11 +51,16 @@ def _services(settings: Settings) -> Services:
         application_name="skim-api",
         statement_timeout_ms=STATEMENT_TIMEOUT_MS,
     )
+    news = News(database)
     return Services(
         settings=settings,
         database=database,
+        news=news,
+        keys=Keys(database, news),
+        jobs=Jobs(database, news),
         bell=Bell(database, connect_broker(settings.redis_url)),
-        watcher=Watcher(database),
+        watcher=Watcher(news),
         gate=Gate(settings.num_waiters),
         reader=TextReader(settings.redis_url),
+        lengths=Lengths(settings.home),
     )

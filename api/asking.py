@@ -6,13 +6,13 @@ import secrets
 from typing import Any, Final
 
 from api.errors import InvalidFields
+from api.lengths import Lengths
 from api.schemas.completions import AnyBody, ChatBody
 from api.schemas.fields import MAX_SEED
 from models.catalog import ModelView
-from models.jobs import MAX_LOGPROBS, num_logprobs_of
+from models.items import MAX_LOGPROBS, num_logprobs_of
 
-# OpenAI's own, but for the length of a chat: theirs is the rest of the context, which a small model fills with noise.
-CHAT_TOKENS: Final = 256
+# OpenAI's own. A chat that does not say goes on until the model ends it, or the context.
 TEXT_TOKENS: Final = 16
 
 DECODING: Final = {"drafter": "auto", "reproducible": False}
@@ -34,10 +34,16 @@ SAME: Final = (
 )
 
 
-def defaults(model: ModelView, *, is_chat: bool) -> dict[str, Any]:
-    """What applies where a body says nothing; the seed is drawn here."""
+def defaults(model: ModelView, *, is_chat: bool, chat_tokens: int | None) -> dict[str, Any]:
+    """What applies where a body says nothing; the seed is drawn here.
+
+    `chat_tokens` bounds chats that do not say how long. With `fill_context` the output has what the prompt leaves of
+    the context, so `max_tokens` is only the most that can become of it.
+    """
+    most = model.context_length
     return {
-        "max_tokens": min(CHAT_TOKENS if is_chat else TEXT_TOKENS, model.context_length // 2),
+        "max_tokens": min(chat_tokens or most, most) if is_chat else min(TEXT_TOKENS, most // 2),
+        "fill_context": is_chat,
         "temperature": 1.0,
         "top_p": 1.0,
         "top_k": 0,
@@ -48,9 +54,15 @@ def defaults(model: ModelView, *, is_chat: bool) -> dict[str, Any]:
     }
 
 
-def parameters(body: AnyBody, model: ModelView) -> dict[str, Any]:
-    """All that applies to a body."""
-    return defaults(model, is_chat=isinstance(body, ChatBody)) | given(body)
+def parameters(body: AnyBody, model: ModelView, chat_tokens: int | None = None) -> dict[str, Any]:
+    """All that applies to a body; `chat_tokens` as above."""
+    applied = defaults(model, is_chat=isinstance(body, ChatBody), chat_tokens=chat_tokens) | given(body)
+    if body.length is not None:
+        return applied | {"fill_context": False}
+    if applied["fill_context"] and body.num_top is not None:
+        room = MAX_LOGPROBS // num_logprobs_of(1, applied["n"], body.num_top)
+        return applied | {"max_tokens": min(applied["max_tokens"], room)}
+    return applied
 
 
 def given(body: AnyBody) -> dict[str, Any]:
@@ -61,13 +73,25 @@ def given(body: AnyBody) -> dict[str, Any]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def check(body: AnyBody, model: ModelView, *, prefix: str = "") -> None:
+def check_lengths(body: AnyBody, model: ModelView, lengths: Lengths, *, prefix: str = "") -> None:
+    """Raise TooLong for a prompt that cannot fit, with what was asked for or a single token."""
+    for given_input in body.inputs():
+        lengths.check(model, given_input, _least(body, model), prefix=prefix)
+
+
+def _least(body: AnyBody, model: ModelView) -> int:
+    """The room that an answer needs: of a chat that does not say any will do."""
+    applied = parameters(body, model)
+    return 1 if applied["fill_context"] else int(applied["max_tokens"])
+
+
+def check(body: AnyBody, model: ModelView, chat_tokens: int | None = None, *, prefix: str = "") -> None:
     """Raise InvalidFields for what this model cannot do; `prefix` is put before the names of fields."""
     if isinstance(body, ChatBody) and not model.has_chat_template:
         raise InvalidFields.of(f"{prefix}messages", f"{model.name} has no chat template; use /v1/completions")
-    applied = parameters(body, model)
+    applied = parameters(body, model, chat_tokens)
     num_tokens = applied["max_tokens"]
-    if num_tokens >= model.context_length:
+    if num_tokens >= model.context_length and not applied["fill_context"]:
         field = "max_completion_tokens" if isinstance(body, ChatBody) and body.max_completion_tokens else "max_tokens"
         message = f"{num_tokens} tokens do not fit the context of {model.name}, which is {model.context_length}"
         raise InvalidFields.of(f"{prefix}{field}", message)

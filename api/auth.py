@@ -10,8 +10,7 @@ from flask import Response, g, request
 from api.errors import Forbidden, Unauthorized
 from api.problems import respond
 from api.services import services
-from models.errors import KeyExpired
-from models.keys import Principal, Scope, authenticate
+from models.keys import Principal, Scope
 from models.tenants import DEFAULT_ID
 
 auth = HTTPTokenAuth(description="An API key: `sk-...`")
@@ -21,13 +20,7 @@ auth = HTTPTokenAuth(description="An API key: `sk-...`")
 def _principal_of(secret: str) -> Principal:
     if not secret:
         raise Unauthorized("send an API key as `Authorization: Bearer sk-...`")
-    try:
-        with services().database.session() as session:
-            found = authenticate(session, secret)
-    except KeyExpired as error:
-        raise Unauthorized("the API key has expired") from error
-    if found is None:
-        raise Unauthorized("the API key is wrong or was revoked")
+    found = services().keys.whose(secret)
     g.principal = found
     return found
 

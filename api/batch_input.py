@@ -15,7 +15,8 @@ from pydantic import TypeAdapter
 
 from api import asking
 from api.bodies import BUFFER_BYTES, numbered
-from api.errors import InvalidFields, Malformed
+from api.errors import InvalidFields, Malformed, TooLong
+from api.lengths import Lengths
 from api.schemas.batches import CHAT, TEXT, ChatLine, TextLine
 from api.validation import parse
 from models.catalog import ModelView, get_model
@@ -38,6 +39,7 @@ CODES: Final = {
 
 
 SIZES: Final = ("max_tokens", "n", "logprobs")  # that an item's size depends on
+OWN: Final = (*SIZES, "fill_context")  # what every item says for itself
 
 
 class BadLine(Exception):
@@ -81,6 +83,8 @@ class Check:
     database: Database
     endpoint: str
     max_lines: int
+    chat_tokens: int | None
+    lengths: Lengths
     spool: IO[bytes]
     model: ModelView | None = None
     num_items: int = 0
@@ -137,10 +141,9 @@ class Check:
         inputs = line.body.inputs()
         if len(inputs) != 1:
             raise BadLine("invalid_request", "one prompt a line; give the others lines of their own", "body.prompt")
-        applied = asking.parameters(line.body, model)
-        sizes = {name: applied[name] for name in SIZES}
-        self.largest = {name: _larger(size, self.largest[name]) for name, size in sizes.items()}
-        item = inputs[0] | {"parameters": sizes | asking.given(line.body)}
+        applied = asking.parameters(line.body, model, self.chat_tokens)
+        self.largest = {name: _larger(applied[name], self.largest[name]) for name in SIZES}
+        item = inputs[0] | {"parameters": asking.given(line.body) | {name: applied[name] for name in OWN}}
         self.spool.write(json.dumps((line.custom_id, item)).encode() + b"\n")
         self.num_items += 1
 
@@ -154,9 +157,11 @@ class Check:
         if self.model is None:
             raise BadLine("model_not_found", f"the model {name!r} is not registered", "body.model")
         try:
-            asking.check(line.body, self.model, prefix="body.")
+            asking.check(line.body, self.model, self.chat_tokens, prefix="body.")
+            asking.check_lengths(line.body, self.model, self.lengths, prefix="body.")
         except InvalidFields as error:
-            raise BadLine("invalid_request", error.message, error.faults[0].field) from None
+            code = error.code if isinstance(error, TooLong) else "invalid_request"
+            raise BadLine(code, error.message, error.faults[0].field) from None
         return self.model
 
     def _find(self, name: str) -> ModelView | None:

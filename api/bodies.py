@@ -91,6 +91,11 @@ def is_json() -> bool:
     return request.mimetype == JSON
 
 
+def is_absent() -> bool:
+    """Whether there is no body; one of unknown length counts as one."""
+    return not request.content_length and "chunked" not in request.headers.get("Transfer-Encoding", "").lower()
+
+
 def read_json() -> bytes:
     """The whole body of a JSON request; raises WrongMediaType and what `BodyStream` does."""
     if not is_json():

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 from flask import Response, request
 
 from api.schemas.fields import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """An answer as JSON, and its weak entity tag."""
+
+    body: bytes
+    tag: str
+
+
+def render(answer: Answer) -> Rendered:
+    """The bytes of an answer with their tag."""
+    return Rendered(dump(answer), tag(answer))
 
 
 def dump(answer: Answer) -> bytes:
@@ -19,9 +33,9 @@ def tag(answer: Answer) -> str:
     return hashlib.sha256(answer.model_dump_json(exclude=answer.drifting).encode()).hexdigest()[:32]
 
 
-def is_known(answer: Answer) -> bool:
+def is_known(answer: Rendered) -> bool:
     """Whether the client sent the answer's tag in If-None-Match."""
-    return has_condition() and request.if_none_match.contains_weak(tag(answer))
+    return has_condition() and request.if_none_match.contains_weak(answer.tag)
 
 
 def has_condition() -> bool:
@@ -29,11 +43,11 @@ def has_condition() -> bool:
     return "If-None-Match" in request.headers
 
 
-def respond(answer: Answer, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def respond(answer: Answer | Rendered, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """The answer with its tag, or 304 where the client of a GET knows it."""
-    is_same = request.method == "GET" and is_known(answer)
-    body = b"" if is_same else dump(answer)
-    response = Response(body, 304 if is_same else status, content_type="application/json")
-    response.set_etag(tag(answer), weak=True)
+    rendered = answer if isinstance(answer, Rendered) else render(answer)
+    is_same = request.method == "GET" and is_known(rendered)
+    response = Response(b"" if is_same else rendered.body, 304 if is_same else status, content_type="application/json")
+    response.set_etag(rendered.tag, weak=True)
     response.headers.update(headers or {})
     return response

@@ -4,7 +4,8 @@ ApiError
 ├── BadSetting              500  an environment variable that cannot be used (at start only)
 ├── Malformed               400  a body that is not UTF-8 JSON or JSON Lines
 ├── InvalidFields           400  fields that break the schema or a rule across fields
-│   └── NotAvailable        400  something designed but not built yet
+│   ├── NotAvailable        400  something designed but not built yet
+│   └── TooLong             400  a prompt that cannot fit the model's context
 ├── UnusableSource          400  a model source that does not exist or cannot be served
 ├── UnusableFile            400  a file that is not for this
 ├── NotCancellable          400  a batch that has ended
@@ -101,6 +102,12 @@ class NotAvailable(InvalidFields):
     """A value that the contract names and this version does not serve yet."""
 
     code = "not_available"
+
+
+class TooLong(InvalidFields):
+    """A prompt that cannot fit the model's context, whatever the worker would make of it."""
+
+    code = "context_length_exceeded"
 
 
 class UnusableSource(ApiError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from api.errors import ApiError, GenerationFailed, Superseded, TimedOut, Unanswerable
-from models.jobs import ItemView
+from models.items import ItemView
 from models.states import ItemStatus
 
 # Codes of items that failed for what was asked; any other failure is ours.

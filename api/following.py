@@ -15,7 +15,8 @@ from api.errors import Busy, ClientGone
 from api.watch import Watcher
 from api.wire import choices_of
 from models.database import Database
-from models.jobs import ItemView, is_over, stream_items
+from models.items import ItemView, stream_items
+from models.jobs import is_over
 from models.states import ItemStatus
 from workers.queues import Piece, TextReader, Untold
 

@@ -12,7 +12,8 @@ from api.wire import output_line
 from models.batches import endpoint_of
 from models.database import Database
 from models.files import FileView, note_size
-from models.jobs import ItemView, get_job, list_items
+from models.items import ItemView, list_items
+from models.jobs import get_job
 from models.states import ItemStatus
 from models.tables.files import Part
 

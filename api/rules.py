@@ -8,9 +8,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from api.errors import Fault, InvalidFields
+from api.lengths import Lengths
 from api.schemas.inputs import AnyHead, AnyInput, GenerateInput, SummarizeHead
 from models.catalog import ModelView
-from models.jobs import MAX_LOGPROBS, num_logprobs_of
+from models.items import MAX_LOGPROBS, num_logprobs_of
 
 DEFAULT_MAX_TOKENS: Final = 256
 DEFAULT_MAX_WORDS: Final = {"paragraph": 120, "bullets": 120, "headline": 15}
@@ -90,8 +91,10 @@ def options(head: AnyHead) -> dict[str, Any]:
 class InputRules:
     """Checks the inputs of one job in their order."""
 
-    def __init__(self, model: ModelView) -> None:
+    def __init__(self, head: AnyHead, model: ModelView, lengths: Lengths) -> None:
         self._model = model
+        self._max_tokens = max_tokens(head, model)
+        self._lengths = lengths
         self._seen: dict[str, int] = {}
 
     def check(self, given: AnyInput, index: int, line: int | None = None) -> None:
@@ -100,6 +103,9 @@ class InputRules:
         if isinstance(given, GenerateInput) and given.messages and not self._model.has_chat_template:
             message = f"{self._model.name} has no chat template; send a prompt"
             raise InvalidFields.of(f"{prefix}messages", message, line)
+        if isinstance(given, GenerateInput):
+            said = given.model_dump(include={"prompt", "messages"}, exclude_none=True)
+            self._lengths.check(self._model, said, self._max_tokens, prefix=prefix, line=line)
         if given.custom_id is not None:
             first = self._seen.setdefault(given.custom_id, index)
             if first != index:

@@ -8,6 +8,10 @@ from flask import current_app
 
 from api.extension import EXTENSION
 from api.gate import Gate
+from api.jobs import Jobs
+from api.keys import Keys
+from api.lengths import Lengths
+from api.news import News
 from api.settings import Settings
 from api.watch import Watcher
 from models.database import Database
@@ -16,14 +20,18 @@ from workers.queues import Bell, TextReader
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The open database, the bell, and what long polls and streams share."""
+    """The open database, copies of what was read from it, the bell, and what long polls and streams share."""
 
     settings: Settings
     database: Database
+    news: News
+    keys: Keys
+    jobs: Jobs
     bell: Bell
     watcher: Watcher
     gate: Gate
     reader: TextReader
+    lengths: Lengths
 
 
 def services() -> Services:

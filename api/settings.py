@@ -29,10 +29,12 @@ class Settings:
 
     database_url: str = field(repr=False)  # holds a password
     redis_url: str = field(repr=False)
+    home: Path | None = None  # where workers of this machine keep what they made of models
     model_roots: tuple[Path, ...] = ()
     max_body_bytes: int = 16 * MEBIBYTE
     max_stream_bytes: int = 200 * MEBIBYTE
     max_inputs: int = 50_000
+    chat_tokens: int | None = None  # of a chat that does not say; None is until the context ends
     bind: str = "127.0.0.1:8000"
     num_workers: int = 1
     num_threads: int = 32
@@ -50,10 +52,12 @@ class Settings:
         return cls(
             database_url=_required(env, "SKIM_DATABASE_URL"),
             redis_url=_required(env, "SKIM_REDIS_URL"),
+            home=_home(env),
             model_roots=_roots(env),
             max_body_bytes=_number(env, "SKIM_MAX_BODY_MB", 16) * MEBIBYTE,
             max_stream_bytes=_number(env, "SKIM_MAX_STREAM_MB", 200) * MEBIBYTE,
             max_inputs=_number(env, "SKIM_MAX_INPUTS", 50_000),
+            chat_tokens=_optional(env, "SKIM_CHAT_TOKENS"),
             rate_limit=_rate(env),
             start_wait_s=float(_number(env, "SKIM_START_WAIT_S", 30)),
             **server_settings(env),
@@ -85,6 +89,10 @@ def _number(env: Mapping[str, str], name: str, default: int) -> int:
     return int(text)
 
 
+def _optional(env: Mapping[str, str], name: str) -> int | None:
+    return _number(env, name, 0) or None
+
+
 def _rate(env: Mapping[str, str]) -> str:
     text = env.get("SKIM_RATE_LIMIT", "").strip()
     if text and not RATE.fullmatch(text):
@@ -92,10 +100,15 @@ def _rate(env: Mapping[str, str]) -> str:
     return text
 
 
+def _home(env: Mapping[str, str]) -> Path | None:
+    text = env.get("SKIM_HOME", "").strip()
+    return Path(text).resolve() if text else None
+
+
 def _roots(env: Mapping[str, str]) -> tuple[Path, ...]:
     """Folders that local model sources must lie in: `SKIM_MODEL_ROOTS`, else `SKIM_HOME/models`."""
     text = env.get("SKIM_MODEL_ROOTS", "").strip()
     if not text:
-        home = env.get("SKIM_HOME", "").strip()
-        return (Path(home).resolve() / "models",) if home else ()
+        home = _home(env)
+        return () if home is None else (home / "models",)
     return tuple(Path(part).resolve() for part in text.split(os.pathsep) if part)

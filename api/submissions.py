@@ -55,7 +55,7 @@ def _read_object() -> Submission:
     _check_number(len(job.inputs), None)
     model = _model(job.model)
     rules.check_head(job, model)
-    checks = rules.InputRules(model)
+    checks = rules.InputRules(job, model, services().lengths)
     inputs: Sequence[AnyInput] = job.inputs
     for index, given in enumerate(inputs):
         checks.check(given, index)
@@ -68,7 +68,7 @@ def _read_lines(spool: IO[bytes]) -> Submission:
     head = parse(HEAD, first, line=number)
     model = _model(head.model)
     rules.check_head(head, model)
-    num_items, digest = _spool(lines, spool, head, rules.InputRules(model))
+    num_items, digest = _spool(lines, spool, head, rules.InputRules(head, model, services().lengths))
     spool.seek(0)
     return Submission(head, model, num_items, map(_despool, spool), fingerprint((first, digest)))
 

@@ -24,7 +24,8 @@ from api.schemas.fields import Answer
 from api.schemas.pages import Page
 from models.catalog import ModelView, SkipSetView
 from models.fleet import WorkerView
-from models.jobs import ItemView, JobView
+from models.items import ItemView
+from models.jobs import JobView
 from models.keys import KeyView
 from models.tenants import TenantView
 

@@ -1,12 +1,11 @@
-"""News of jobs: one LISTEN connection and one thread per process wake whoever waits for a job.
+"""Waiting for news of a job.
 
-A waiter holds no database session. Notifications are hints: while the connection is down waiters still look every
-`FALLBACK_S`, so nothing depends on one arriving.
+A waiter holds no database session. News is a hint: waiters look every `FALLBACK_S` in any case, so nothing depends on
+a notification arriving.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import defaultdict
@@ -14,13 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
-from models.database import Database
-from models.notify import CHANNEL, OVER
-
-log = logging.getLogger(__name__)
+from api.news import News, Subscriber
 
 FALLBACK_S: Final = 2.0
-RECONNECT_S: Final = 1.0
 PAUSE_S: Final = 1.0  # between two looks of one waiter at a job that goes on: a busy one changes all the time
 
 T = TypeVar("T")
@@ -40,14 +35,14 @@ class _Waiter:
 
 
 class Watcher:
-    """Fans notifications out to waiters. The thread starts with the first of them (after any fork)."""
+    """Wakes whoever waits for a job. Subscribed after the copies of jobs: a woken waiter must not find an old one."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, news: News) -> None:
+        self._news = news
         self._lock = threading.Lock()
         self._waiters: dict[str, set[_Waiter]] = defaultdict(set)
         self._is_closed = threading.Event()
-        self._thread: threading.Thread | None = None
+        news.subscribe(Subscriber(self._wake, lambda: self._wake_all(is_over=False)))
 
     def until(self, job_id: str, look: Callable[[], T], is_enough: Callable[[T], bool], wait_s: float) -> T:
         """Look at once and then at every news of the job, until it is enough or `wait_s` seconds have passed.
@@ -55,6 +50,7 @@ class Watcher:
         Returns what was seen last.
         """
         deadline = time.monotonic() + wait_s
+        self._news.is_live()  # or is from now on
         with self._waiter(job_id) as waiter:
             while True:
                 waiter.news.clear()  # before looking, so that nothing between look and wait is missed
@@ -71,19 +67,16 @@ class Watcher:
         return self._is_closed.is_set()
 
     def close(self) -> None:
-        """Let every waiter go and stop the thread."""
+        """Let every waiter go, now and later, and listen no more."""
         self._is_closed.set()
-        with self._lock:
-            for waiters in self._waiters.values():
-                for waiter in waiters:
-                    waiter.wake(is_over=True)
+        self._news.close()
+        self._wake_all(is_over=True)
 
     @contextmanager
     def _waiter(self, job_id: str) -> Iterator[_Waiter]:
         waiter = _Waiter()
         with self._lock:
             self._waiters[job_id].add(waiter)
-            self._start()
         try:
             yield waiter
         finally:
@@ -92,24 +85,13 @@ class Watcher:
                 if not self._waiters[job_id]:
                     del self._waiters[job_id]
 
-    def _start(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
-            self._thread.start()
-
-    def _run(self) -> None:
-        while not self._is_closed.is_set():
-            try:
-                for payload in self._database.listen(CHANNEL):
-                    if self._is_closed.is_set():
-                        return
-                    if payload is not None:
-                        self._wake(payload.removesuffix(OVER), payload.endswith(OVER))
-            except Exception as error:  # whatever the connection did, the thread lives and connects again
-                log.warning("waiting for notifications failed: %s", type(error).__name__)
-                self._is_closed.wait(RECONNECT_S)
-
     def _wake(self, job_id: str, is_over: bool) -> None:
         with self._lock:
             for waiter in self._waiters.get(job_id, ()):
                 waiter.wake(is_over)
+
+    def _wake_all(self, is_over: bool) -> None:
+        with self._lock:
+            for waiters in self._waiters.values():
+                for waiter in waiters:
+                    waiter.wake(is_over)

@@ -19,7 +19,8 @@ from api.schemas.completed import (
     TextLogprobs,
     TokenUsage,
 )
-from models.jobs import ItemView, JobView
+from models.items import ItemView
+from models.jobs import JobView
 from models.states import ItemStatus
 
 # What an item that never ran has to say for itself.

@@ -77,7 +77,7 @@ class Service:
         self._skim = str(Path(sys.executable).with_name("skim"))
         self._run("up", "--detach", "--port", str(port), "--flower-port", str(port + 1))
         key = json.loads((home / "credentials").read_text())["api_key"]
-        self._http = httpx.Client(
+        self.http = httpx.Client(
             base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {key}"}, timeout=60
         )
 
@@ -90,13 +90,13 @@ class Service:
         body = {"kind": "generate", "model": MODEL, "inputs": inputs, "parameters": {"max_tokens": max_tokens}}
         job = self._post("/v1/jobs", {**body, "priority": "bulk"})
         while job["status"] in ("queued", "running"):
-            job = self._http.get(f"/v1/jobs/{job['id']}", params={"wait": 20}).raise_for_status().json()
-        lines = self._http.get(f"/v1/jobs/{job['id']}/results").raise_for_status().text.splitlines()
+            job = self.http.get(f"/v1/jobs/{job['id']}", params={"wait": 20}).raise_for_status().json()
+        lines = self.http.get(f"/v1/jobs/{job['id']}/results").raise_for_status().text.splitlines()
         items = sorted((json.loads(line) for line in lines), key=lambda item: int(item["index"]))
         return [str(item["output"]) for item in items]
 
     def _post(self, path: str, body: object) -> Any:
-        return self._http.post(path, json=body).raise_for_status().json()
+        return self.http.post(path, json=body).raise_for_status().json()
 
     def wait_ready(self) -> None:
         """Wait until one whole job has gone through."""

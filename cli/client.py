@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -94,9 +94,37 @@ class Client:
         """Ask for a job to be cancelled; finished items are kept."""
         return Job(self._ask("POST", f"/v1/jobs/{job_id}/cancel"))
 
-    def retry(self, job_id: str) -> Job:
-        """A new job of the items that failed or expired."""
-        return Job(self._ask("POST", f"/v1/jobs/{job_id}/retry"))
+    def retry(self, job_id: str, statuses: Sequence[str] = ()) -> Job:
+        """A new job of the items of these statuses, by default of all that did not succeed."""
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        body = {"statuses": list(statuses)} if statuses else {}
+        return Job(self._ask("POST", f"/v1/jobs/{job_id}/retry", json=body, headers=headers))
+
+    def deliveries(self, job_id: str) -> Json:
+        """What was sent to the job's webhook, as the API's list."""
+        return self._list(f"/v1/jobs/{job_id}/deliveries", None, {}, page=100)
+
+    def deliver_again(self, job_id: str, delivery_id: str) -> Json:
+        """Send it once more."""
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        return self._ask("POST", f"/v1/jobs/{job_id}/deliveries/{delivery_id}/retry", headers=headers)
+
+    def tenants(self) -> Json:
+        """All tenants that one may see, as the API's list."""
+        return self._list("/v1/tenants", None, {}, page=100)
+
+    def create_tenant(self, registration: Json) -> Json:
+        """Make a tenant."""
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        return self._ask("POST", "/v1/tenants", json=registration, headers=headers)
+
+    def change_tenant(self, tenant_id: str, changes: Json) -> Json:
+        """Change what is named."""
+        return self._ask("PATCH", f"/v1/tenants/{tenant_id}", json=changes)
+
+    def audit(self, limit: int) -> Json:
+        """The newest entries of the audit, as the API's list."""
+        return self._list("/v1/audit", limit, {}, page=100)
 
     def models(self) -> Json:
         """All registered models, as the API's list."""

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from typer.exceptions import TyperException
 
-from cli.commands import demo, jobs, keys, models, results, stack, submit, worker
+from cli.commands import audit, deliveries, demo, jobs, keys, models, results, stack, submit, tenants, worker
 from cli.errors import INTERRUPTED, PIPE_CLOSED, SkimError, exit_codes
 from cli.session import Session
 
@@ -28,8 +28,11 @@ app.command()(jobs.show)
 app.command()(results.results)
 app.command()(jobs.cancel)
 app.command()(jobs.retry)
+app.command()(deliveries.deliveries)
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
+app.add_typer(tenants.app, name="tenants")
+app.command()(audit.audit)
 app.command()(worker.worker)
 app.command()(demo.demo)
 

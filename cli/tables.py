@@ -93,7 +93,7 @@ def rows_table(rows: Iterable[Json], columns: Sequence[str]) -> Table:
             return escape(", ".join(map(str, value)))
         if value is None:
             return ""
-        return moment(value) if column.endswith("_at") else escape(str(value))
+        return moment(value) if column == "at" or column.endswith("_at") else escape(str(value))
 
     return table(columns, ([cell(row, column) for column in columns] for row in rows))
 

@@ -86,7 +86,7 @@ class Batch:
     def _next(self) -> Row | None:
         if any(row.request.alone for row in self.rows):
             return None
-        if self._interactive:
+        if self._interactive and self._num_interactive < self._most_interactive:
             return self._interactive.popleft() if len(self.rows) < self._slots or self._park() else None
         if self._alone:
             return None if self.rows else self._alone.popleft()
@@ -99,9 +99,22 @@ class Batch:
         return sum(not row.request.interactive for row in self.rows)
 
     @property
+    def _num_interactive(self) -> int:
+        return len(self.rows) - self._num_bulk
+
+    @property
     def _most_bulk(self) -> int:
-        reserved = max(1, self._slots // 8) if self._slots > 1 else 0
-        return self._slots - reserved
+        return self._slots - self._reserved
+
+    @property
+    def _most_interactive(self) -> int:
+        """All slots, but for those where bulk rows go on however many interactive requests come."""
+        return self._slots - (self._reserved if self._bulk or self._num_bulk else 0)
+
+    @property
+    def _reserved(self) -> int:
+        """Slots that neither lane takes from the other."""
+        return max(1, self._slots // 8) if self._slots > 1 else 0
 
     def _park(self) -> bool:
         """Free the slot of the youngest bulk row; a reproducible one is never parked (it would prefill differently)."""

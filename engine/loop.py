@@ -23,13 +23,14 @@ from engine.logprobs import logprobs_of
 from engine.passes import IDLE, Chunk, Padding, Pass, logits_of
 from engine.prefill import Prefill
 from engine.request import Admitted, Drafter, Event, Exit, Failed, FinishReason, Progress, Request
-from engine.round import Drafted, Drafters, Round, RoundRecord
+from engine.round import Drafters, Round, RoundRecord
 from engine.row import Row
 from engine.sample import Picks, pick
 from engine.shortage import is_shortage
 from engine.skipset import SkipSet
 from engine.stop import Decode
 from engine.timing import measured_costs
+from engine.urgency import MadeWay, Urgency
 from engine.view import draft_view
 
 
@@ -59,7 +60,8 @@ class Engine:
     """Decodes requests on one network. Not thread-safe: one thread submits, steps and cancels.
 
     ``costs`` are those of an earlier start on the same device; without them they are measured if ``is_measured``, else
-    assumed. ``on_round`` is told what each decoding round did.
+    assumed. ``on_round`` is told what each decoding round did. ``urgency`` asks whether a round should be left for an
+    interactive request, if somebody is there to answer.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Engine:
         self.options = options = replace(options, length=longest(network, options.length))
         self.num_steps = 0
         self.on_round: Callable[[RoundRecord], None] | None = None
+        self.urgency = Urgency()
         self._network = network
         self._eos = eos
         self._decode = decode
@@ -83,7 +86,7 @@ class Engine:
         adopt(network)
         self._cache = SlotCache(shape, network.dtype, network.device)
         self._batch = Batch(self._cache)
-        self._prefill = Prefill(network, self._cache, self._batch, options.prefill_tokens, options.length)
+        self._prefill = Prefill(network, self._cache, self._batch, self.urgency, options.prefill_tokens, options.length)
         view = draft_view(network, skip_set) if skip_set else None
         self._limits = Limits(options.length, network.config.vocab_size, view is not None, decode is not None)
         if costs is None:
@@ -142,50 +145,64 @@ class Engine:
     def step(self) -> list[Event]:
         """One round: admit, prefill a little, draft, verify, accept, retire."""
         self.num_steps += 1
-        events = self.admit() + self._retire(self._prefill.advance())
-        rows = self._batch.decoding
-        if not rows or self._prefill.goes_first(rows):
-            return events
+        events = self.admit()
         try:
-            this = self._drafters.propose(rows, self.options.length, self._batch.is_reproducible)
-            logits, picks = self._verify(rows, this.drafted)
+            events += self._retire(self._prefill.advance())
+            rows = self._batch.decoding
+            if not rows or self._prefill.goes_first(rows):
+                return events
+            return events + self._go_round(rows)
+        except MadeWay:  # nothing has changed, and the next round begins with whom it was for
+            return events
+
+    def _go_round(self, rows: Sequence[Row]) -> list[Event]:
+        """Draft, verify and accept, for all rows or for the last of them, which still lack their first token."""
+        low = 0
+        try:
+            if num_first := 0 if self._batch.is_reproducible else self.urgency.first_tokens(rows):
+                low = len(rows) - num_first
+                this = self._drafters.plain(rows[low:])
+            else:
+                this = self._drafters.propose(rows, self.options.length, self._batch.is_reproducible)
+            logits, picks = self._verify(this, low)
         except (RuntimeError, MemoryError) as error:
             if not is_shortage(error):
                 raise
-            return events + self._retire(self._shrink(rows))
-        return events + self._accept(this, logits, picks)
+            return self._retire(self._shrink(rows))
+        self.urgency.settle(this.rows)
+        return self._accept(this, low, logits, picks)
 
-    def _verify(self, rows: Sequence[Row], drafted: Sequence[Drafted]) -> tuple[torch.Tensor, Picks]:
-        """Run the full network over each row's pending token and drafts."""
-        drafts = [draft.tokens for draft in drafted]
+    def _verify(self, this: Round, low: int) -> tuple[torch.Tensor, Picks]:
+        """Run the full network over each row's pending token and drafts; the first row's slot is ``low``."""
+        rows, drafts = this.rows, [draft.tokens for draft in this.drafted]
         chunks = [Chunk([row.pending, *draft], row.length) for row, draft in zip(rows, drafts, strict=True)]
         padding = Padding()
         if self._batch.is_reproducible:
             padding = self.options.padding
             chunks += [IDLE] * (self.options.rows - len(rows))
-        run = Pass(self._cache, 0, chunks, padding)
+        run = Pass(self._cache, low, chunks, padding, self.urgency.check_for(rows))
         logits = logits_of(self._network, run)[: len(rows)]
         samplings = [row.request.sampling for row in rows]
         prefixes = [row.prefix(draft) for row, draft in zip(rows, drafts, strict=True)]
         return logits, pick(logits, samplings, run.positions[: len(rows)], prefixes)
 
-    def _accept(self, this: Round, logits: torch.Tensor, picks: Picks) -> list[Event]:
+    def _accept(self, this: Round, low: int, logits: torch.Tensor, picks: Picks) -> list[Event]:
         """Keep what the full network agrees with. Rows retire last: closing gaps copies what ``length`` counts."""
         events: list[Event] = []
         added = 0
-        for slot, (row, draft) in enumerate(zip(this.rows, this.drafted, strict=True)):
-            picked, tokens = picks.tokens[slot], draft.tokens
-            if not all(picks.is_finite[slot][: len(tokens) + 1]):
+        for index, (row, draft) in enumerate(zip(this.rows, this.drafted, strict=True)):
+            picked, tokens = picks.tokens[index], draft.tokens
+            if not all(picks.is_finite[index][: len(tokens) + 1]):
                 row.doubt(has_drafts=bool(tokens))
-                self._cache.clear(slot, row.length)
+                self._cache.clear(low + index, row.length)
                 continue
             accepted = agreeing(tokens, picked)
-            self._drafters.learn(this, slot, picked, accepted)
+            self._drafters.learn(this, index, picked, accepted)
             row.counts.add(draft.drafter, len(tokens), accepted)
             row.length += accepted + 1
             before = row.num_generated
             row.take(picked[: accepted + 1])
-            events += self._told(row, logits[slot], before)
+            events += self._told(row, logits[index], before)
             added += accepted + 1
         self._drafters.settle(this, added)
         if self.on_round is not None:

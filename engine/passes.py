@@ -3,7 +3,7 @@
 Knows tensors and the cache, not requests. Columns say where keys are written; visibility follows positions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,12 +38,21 @@ class Pass(Cache):
     """The placement of [batch, width] tokens in slots ``low`` .. ``low + batch`` and the cache transformers writes to.
 
     Padding columns go to the scratch slot at position 0, where they see one column: a fully masked row would be NaN.
+    ``check`` is called at every layer; what it raises leaves the pass unfinished.
     """
 
-    def __init__(self, cache: SlotCache, low: int, chunks: Sequence[Chunk], padding: Padding = Padding()) -> None:
+    def __init__(
+        self,
+        cache: SlotCache,
+        low: int,
+        chunks: Sequence[Chunk],
+        padding: Padding = Padding(),
+        check: Callable[[], None] | None = None,
+    ) -> None:
         super().__init__(layers=[])
         self._cache = cache
         self._low = low
+        self._check = check
         self.batch = len(chunks)
         self.width = max(padding.width, *(len(chunk.tokens) for chunk in chunks))
         self.span = max(padding.span, *(chunk.start + len(chunk.tokens) for chunk in chunks))
@@ -83,6 +92,8 @@ class Pass(Cache):
 
         Args: [batch, kv heads, width, head dim] each. Returns: views [batch, kv heads, span, head dim] of the cache.
         """
+        if self._check is not None:
+            self._check()
         keys, values = self._cache.keys[layer_idx], self._cache.values[layer_idx]
         slots, columns = self._slots, self.columns
         if keys.device != columns.device:

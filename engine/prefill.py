@@ -1,6 +1,7 @@
 """Writing the keys of prompts, chunk by chunk, under a budget of tokens a round."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from transformers import PreTrainedModel
 
@@ -9,15 +10,22 @@ from engine.cache import SlotCache
 from engine.passes import Chunk, Padding, Pass, write
 from engine.row import Row
 from engine.shortage import is_shortage
+from engine.urgency import Urgency
+
+_TURN: Final = 8  # bulk rows get one chunk in so many, however many interactive prompts wait
 
 
 class Prefill:
     """Advances the rows of a batch that do not decode yet, by ``budget`` tokens a round; ``length``: of slots."""
 
-    def __init__(self, network: PreTrainedModel, cache: SlotCache, batch: Batch, budget: int, length: int) -> None:
+    def __init__(
+        self, network: PreTrainedModel, cache: SlotCache, batch: Batch, urgency: Urgency, budget: int, length: int
+    ) -> None:
         self._network = network
         self._cache = cache
         self._batch = batch
+        self._urgency = urgency
+        self._num_passed = 0  # chunks for which bulk rows have waited
         self._padded = Padding(budget, length)
         self._budget = budget
 
@@ -26,7 +34,10 @@ class Prefill:
         return bool(self._batch.prefilling) and not any(row.request.interactive for row in decoding)
 
     def advance(self) -> Sequence[Row]:
-        """Write one chunk of some rows; those that are complete start to decode. Returns the rows it dealt with."""
+        """Write one chunk of some rows; those that are complete start to decode. Returns the rows it dealt with.
+
+        Raises: MadeWay when the rows are bulk and an interactive request has come; nothing has changed then.
+        """
         group, padding = self._group()
         if not group:
             return []
@@ -36,11 +47,13 @@ class Prefill:
             Chunk(row.tokens[row.length : row.length + min(most, row.num_unwritten)], row.length) for row in group
         ]
         try:
-            are_finite = write(self._network, Pass(self._cache, low, chunks, padding))
+            check = self._urgency.check_for(group)
+            are_finite = write(self._network, Pass(self._cache, low, chunks, padding, check))
         except (RuntimeError, MemoryError) as error:
             if not is_shortage(error):
                 raise
             return self._shrink(group, chunks, padding)
+        self._urgency.settle(group)
         for slot, (row, chunk, is_finite) in enumerate(zip(group, chunks, are_finite, strict=True), low):
             if is_finite:
                 row.length += len(chunk.tokens)
@@ -54,11 +67,13 @@ class Prefill:
         return group
 
     def _group(self) -> tuple[list[Row], Padding]:
-        """Neighbouring rows that fill one pass without much padding; a reproducible row goes alone, padded."""
+        """Neighbours of one lane that fill one pass without much padding; a reproducible row goes alone, padded."""
         waiting = self._batch.prefilling
-        first = next((i for i, row in enumerate(waiting) if row.request.interactive), 0)
+        first = self._first(waiting)
         group: list[Row] = []
         for row in waiting[first:]:
+            if row.request.interactive is not waiting[first].request.interactive:
+                break
             self._batch.share_prefix(row)
             if row.request.reproducible or (group and self._batch.will_share(row, group)):
                 break
@@ -70,6 +85,15 @@ class Prefill:
             return group, Padding()
         row = waiting[first]
         return [row], self._padded if row.request.reproducible else Padding()
+
+    def _first(self, waiting: Sequence[Row]) -> int:
+        """Interactive rows go before bulk rows, but not for ever."""
+        is_bulk = [not row.request.interactive for row in waiting]
+        if not any(is_bulk) or all(is_bulk):
+            return 0
+        is_turn = self._num_passed >= _TURN - 1
+        self._num_passed = 0 if is_turn else self._num_passed + 1
+        return is_bulk.index(is_turn)
 
     def _shrink(self, group: Sequence[Row], chunks: Sequence[Chunk], padding: Padding) -> Sequence[Row]:
         """Memory ran out: the next chunks are half as long; a row that cannot have a single token fails alone."""

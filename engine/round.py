@@ -91,6 +91,11 @@ class Drafters:
         drafted = [Drafted(_drafter(head, tail), head, tail) for head, tail in zip(heads, skipped, strict=True)]
         return Round(rows, bids, drafted, decision)
 
+    def plain(self, rows: Sequence[Row]) -> Round:
+        """No drafts for any row."""
+        bids = [Bid(row.request.drafter) for row in rows]
+        return Round(rows, bids, [Drafted(Drafter.PLAIN) for _ in rows], Decision({Drafter.AUTO: Plan()}))
+
     def learn(self, this: Round, index: int, picked: Sequence[int], accepted: int) -> None:
         """Score a row's drafts, made or imagined, against what the full network picked behind its pending token."""
         row, bid, draft = this.rows[index], this.bids[index], this.drafted[index]

@@ -24,6 +24,7 @@ from engine.sample import pick
 from engine.shortage import is_shortage
 from engine.skipset import SkipSet
 from engine.stop import Decode
+from engine.urgency import Urgency
 
 _OPTIONS = Options()
 _STATES = ("past_key_values", "cache_params", "state")  # what networks call the memory they hand out and take back
@@ -66,6 +67,7 @@ class StockEngine(Engine):
         self.options = replace(options, rows=1, length=_longest(config, options.length))
         self.num_steps = 0
         self.on_round = None
+        self.urgency = Urgency()  # nobody asks: its rounds are one token of one row
         self.costs = StepCosts.assumed()
         self._network = network
         self._eos = eos

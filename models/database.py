@@ -1,6 +1,6 @@
 """The connection to PostgreSQL: sessions that commit or roll back as a whole, and LISTEN."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,30 +9,44 @@ from psycopg import sql
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 from sqlalchemy.orm import Session, sessionmaker
 
+from models.notify import announced
+
 CONNECT_TIMEOUT_S = 5
 LISTEN_TIMEOUT_S = 1.0
-# A silent connection must find out that its server is gone: probes after 5 s, given up after 15 s.
+# A silent connection must find out that its server is gone: probes after 5 s, given up after 15 s, and what was sent
+# is given up after 3 s.
 LISTENER: Mapping[str, Any] = {
     "application_name": "skim-listen",
     "connect_timeout": CONNECT_TIMEOUT_S,
     "keepalives_idle": 5,
     "keepalives_interval": 5,
     "keepalives_count": 2,
+    "tcp_user_timeout": 3000,
 }
 
 
 class Database:
-    """A pool of connections. Opens none before it is used; safe to share between threads, not across a fork."""
+    """A pool of connections. Opens none before it is used; safe to share between threads, not across a fork.
+
+    `on_news` is called with every payload that a session of this process announced, once the session is over.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.on_news: Callable[[str], None] | None = None
         self._sessions = sessionmaker(engine, expire_on_commit=False)
 
     @contextmanager
     def session(self) -> Iterator[Session]:
         """One transaction: committed at the end, rolled back by an exception."""
-        with self._sessions() as session, session.begin():
-            yield session
+        with self._sessions() as session:
+            try:
+                with session.begin():
+                    yield session
+            finally:  # also where nobody knows whether the commit arrived
+                if self.on_news is not None:
+                    for payload in announced(session):
+                        self.on_news(payload)
 
     def ping(self) -> None:
         """Return once the server has answered. Raises sqlalchemy.exc.OperationalError when it does not."""
@@ -40,21 +54,29 @@ class Database:
             connection.execute(text("SELECT 1"))
 
     def listen(self, channel: str, *, timeout_s: float = LISTEN_TIMEOUT_S) -> Iterator[str | None]:
-        """Payloads notified on a channel, and None every `timeout_s` seconds. Closing the generator disconnects.
+        """Payloads notified on a channel, and None at once and every `timeout_s` seconds. Closing it disconnects.
 
-        Uses a connection of its own. Raises psycopg.OperationalError when it cannot be had or breaks.
+        The first None says that nothing committed from now on is missed, each that the server answered just now and
+        that what it had notified by then has been yielded. Uses a connection of its own. Raises
+        psycopg.OperationalError when it cannot be had or breaks.
         """
         _, options = self.engine.dialect.create_connect_args(self.engine.url)
         with psycopg.connect(**{**options, **LISTENER}, autocommit=True) as connection:
             connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
             while True:
-                for notification in connection.notifies(timeout=timeout_s):
-                    yield notification.payload
+                connection.execute("SELECT 1")  # silence alone would not tell a quiet server from a lost one
+                yield from _payloads(connection, 0)
                 yield None
+                yield from _payloads(connection, timeout_s)
 
     def close(self) -> None:
         """Close every pooled connection that is not in use."""
         self.engine.dispose()
+
+
+def _payloads(connection: psycopg.Connection[Any], timeout_s: float) -> Iterator[str]:
+    for notification in connection.notifies(timeout=timeout_s):
+        yield notification.payload
 
 
 def connect(

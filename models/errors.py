@@ -8,7 +8,8 @@ RegistryError
 │   ├── KeyNotFound
 │   ├── TenantNotFound
 │   ├── FileNotFound
-│   └── BatchNotFound
+│   ├── BatchNotFound
+│   └── DeliveryNotFound
 ├── Conflict              it exists, but not in a state that allows this
 │   ├── ModelExists
 │   ├── TenantExists
@@ -73,6 +74,12 @@ class BatchNotFound(NotFound):
     """No batch of this id belongs to the tenant."""
 
     noun = "batch"
+
+
+class DeliveryNotFound(NotFound):
+    """No delivery of this id belongs to the job."""
+
+    noun = "delivery"
 
 
 class TenantNotFound(NotFound):

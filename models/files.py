@@ -17,7 +17,7 @@ from models.driver import cursor_of
 from models.errors import FileNotFound
 from models.ids import new_id
 from models.page import Page, page_of
-from models.retention import KEEP_S
+from models.retention import IS_KEPT, KEEP_S
 from models.tables import File
 from models.tables.files import FilePurpose, Part
 
@@ -51,13 +51,13 @@ class FileView:
 
 
 # What its owner can see: a rendered file is born when its job ends, if any item belongs into it.
-VISIBLE: Final = """
+VISIBLE: Final = f"""
 SELECT * FROM (
     SELECT files.id, files.filename, files.purpose, files.num_bytes, files.job_id, files.part, files.tenant_id,
         coalesce(jobs.finished_at, files.created_at) AS created_at,
         coalesce(files.expires_at, jobs.finished_at + make_interval(secs => files.keep_s)) AS expires_at
     FROM files LEFT JOIN jobs ON jobs.id = files.job_id
-    WHERE files.part IS NULL OR CASE files.part
+    WHERE files.part IS NULL OR {IS_KEPT} AND CASE files.part
         WHEN 'output' THEN (jobs.counts ->> 'succeeded')::int > 0
         ELSE (jobs.counts ->> 'succeeded')::int < (jobs.counts ->> 'total')::int
     END
@@ -76,13 +76,6 @@ LIST: Final = {
 }
 
 READ: Final = text("SELECT data FROM file_chunks WHERE file_id = :id AND number = :number")
-
-FORGET: Final = text("""
-DELETE FROM files WHERE id IN (
-    SELECT id FROM files WHERE expires_at <= statement_timestamp()
-    ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED
-)
-""")
 
 
 def add_file(session: Session, new: NewFile, chunks: Iterable[bytes], *, file_id: str | None = None) -> FileView:
@@ -134,12 +127,6 @@ def delete_file(session: Session, tenant_id: str, file_id: str) -> None:
     """Erase a file; of a rendered one only the entry, the items stay with their job. Raises FileNotFound."""
     get_file(session, tenant_id, file_id)
     session.execute(delete(File).where(File.id == file_id))
-
-
-def forget_files(session: Session, *, limit: int) -> int:
-    """Delete up to `limit` files past their date; returns how many."""
-    found = session.execute(FORGET, {"limit": limit})
-    return int(getattr(found, "rowcount"))  # noqa: B009 - known to the cursor's result only
 
 
 def _copy(session: Session, file_id: str, chunks: Iterable[bytes]) -> int:

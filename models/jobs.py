@@ -1,6 +1,6 @@
-"""Reading jobs and items, always in the name of a tenant: another tenant's job does not exist. And deleting them."""
+"""Reading jobs, always in the name of a tenant: another tenant's job does not exist. And deleting them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -10,16 +10,15 @@ from sqlalchemy.orm import Session
 
 from models.errors import Conflict, JobNotFound
 from models.fleet import LIVE_S
+from models.notify import notify
 from models.page import Page, page_of
-from models.states import TERMINAL_JOB, ItemStatus, JobKind, JobStatus, Lane
-from models.tables import Item, Job
+from models.retention import IS_KEPT
+from models.states import TERMINAL_JOB, JobKind, JobStatus, Lane
+from models.tables import Job
 from models.tally import Counts, DecodingStats, Tally, Usage, count
 
 Json = dict[str, Any]
 
-STREAM_ROWS: Final = 200  # items read at a time
-MAX_CHOICES: Final = 1000  # on a page
-MAX_LOGPROBS: Final = 100_000  # that an item may have, and a page of several items
 MAX_AHEAD: Final = 1000  # shards counted of each tenant; a longer queue is told as this long
 
 
@@ -59,25 +58,6 @@ class JobView:
 
 
 @dataclass(frozen=True, slots=True)
-class ItemView:
-    """An item as the job's owner sees it."""
-
-    index: int
-    custom_id: str | None
-    status: ItemStatus
-    output: str | None
-    finish_reason: str | None
-    choices: list[Json] | None
-    logprobs: Json | None
-    usage: Json | None
-    decoding: Json | None
-    attempts: int
-    error: Json | None
-    started_at: datetime | None
-    finished_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
 class _Queue:
     ahead: int = 0
     workers: int = 0
@@ -97,31 +77,10 @@ SELECT jobs.id,
 FROM jobs WHERE id = ANY(CAST(:job_ids AS text[]))
 """)
 
-ITEM_COLUMNS: Final = (
-    Item.index,
-    Item.custom_id,
-    Item.status,
-    Item.output,
-    Item.finish_reason,
-    Item.choices,
-    Item.logprobs,
-    Item.usage,
-    Item.decoding,
-    Item.attempts,
-    Item.error,
-    Item.started_at,
-    Item.finished_at,
-)
-
-
-def num_logprobs_of(max_tokens: int, num_choices: int, top: int) -> int:
-    """How many log-probabilities an item has at most, with the `top` likeliest tokens listed beside each."""
-    return max_tokens * num_choices * (top + 1)
-
 
 def get_job(session: Session, tenant_id: str, job_id: str) -> JobView:
     """One job, counted now. Raises JobNotFound."""
-    return _views(session, [_find(session, tenant_id, job_id)])[0]
+    return _views(session, [find(session, tenant_id, job_id)])[0]
 
 
 def get_jobs(session: Session, tenant_id: str, job_ids: Sequence[str]) -> dict[str, JobView]:
@@ -148,7 +107,7 @@ def list_jobs(
     model: str | None = None,
 ) -> Page[JobView]:
     """The tenant's jobs, newest first, from the one after id `after`."""
-    query = select(Job).where(Job.tenant_id == tenant_id).order_by(Job.id.desc()).limit(limit + 1)
+    query = select(Job).where(Job.tenant_id == tenant_id, text(IS_KEPT)).order_by(Job.id.desc()).limit(limit + 1)
     if after is not None:
         query = query.where(Job.id < after)
     for column, wanted in ((Job.status, status), (Job.kind, kind), (Job.model, model)):
@@ -158,32 +117,6 @@ def list_jobs(
     return Page(tuple(_views(session, page.data)), page.has_more)
 
 
-def list_items(
-    session: Session,
-    tenant_id: str,
-    job_id: str,
-    *,
-    after: int | None = None,
-    limit: int = 100,
-    status: ItemStatus | None = None,
-) -> Page[ItemView]:
-    """Items of a job by index, from the one after index `after`: fewer than `limit` where they are large.
-
-    Raises JobNotFound.
-    """
-    most = _most(_find(session, tenant_id, job_id).parameters, limit)
-    return page_of(_items(session, job_id, after, most + 1, status), most)
-
-
-def stream_items(session: Session, tenant_id: str, job_id: str) -> Iterator[ItemView]:
-    """All items of a job by index, a few at a time: constant memory, and no cursor to leave open.
-
-    The session must stay open while it is read. Raises JobNotFound at once, not at the first item.
-    """
-    most = _most(_find(session, tenant_id, job_id).parameters, STREAM_ROWS)
-    return _all_items(session, job_id, most)
-
-
 def delete_job(session: Session, tenant_id: str, job_id: str) -> None:
     """Erase a job with its inputs and outputs.
 
@@ -191,45 +124,21 @@ def delete_job(session: Session, tenant_id: str, job_id: str) -> None:
         JobNotFound: the tenant has no such job.
         Conflict: it has not ended; cancel it first.
     """
-    job = _find(session, tenant_id, job_id)
+    job = find(session, tenant_id, job_id)
     if job.status not in TERMINAL_JOB:
         raise Conflict(f"job {job_id} is {job.status.value}: cancel it before deleting it")
     session.execute(delete(Job).where(Job.id == job_id))
+    notify(session, job_id)
 
 
-def _find(session: Session, tenant_id: str, job_id: str) -> Job:
+def find(session: Session, tenant_id: str, job_id: str) -> Job:
+    """The row of a job. Raises JobNotFound."""
     # populate_existing: a session that looks twice must not be shown its first look
-    query = select(Job).where(Job.id == job_id, Job.tenant_id == tenant_id)
+    query = select(Job).where(Job.id == job_id, Job.tenant_id == tenant_id, text(IS_KEPT))
     job = session.scalar(query, execution_options={"populate_existing": True})
     if job is None:
         raise JobNotFound(job_id)
     return job
-
-
-def _most(parameters: Json, rows: int) -> int:
-    """How many items are read at once: at most `rows`, fewer where each may have many choices or log-probabilities."""
-    num_choices = parameters.get("n") or 1
-    asked = parameters.get("logprobs")
-    num_logprobs = 0 if asked is None else num_logprobs_of(parameters["max_tokens"], num_choices, asked)
-    return max(1, min(rows, MAX_CHOICES // num_choices, MAX_LOGPROBS // num_logprobs if num_logprobs else rows))
-
-
-def _all_items(session: Session, job_id: str, most: int) -> Iterator[ItemView]:
-    after: int | None = None
-    while items := _items(session, job_id, after, most):
-        yield from items
-        after = items[-1].index
-
-
-def _items(
-    session: Session, job_id: str, after: int | None, limit: int, status: ItemStatus | None = None
-) -> list[ItemView]:
-    query = select(*ITEM_COLUMNS).where(Item.job_id == job_id).order_by(Item.index).limit(limit)
-    if after is not None:
-        query = query.where(Item.index > after)
-    if status is not None:
-        query = query.where(Item.status == status)
-    return [ItemView(**row._mapping) for row in session.execute(query)]
 
 
 def _views(session: Session, jobs: Sequence[Job]) -> list[JobView]:

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from models.errors import LeaseLost
-from models.notify import CHANNEL
+from models.notify import CHANNEL, announce
 from models.shard import HELD, ShardRef
 from models.states import TERMINAL_ITEM, ItemStatus
 
@@ -89,6 +89,7 @@ def admit(session: Session, ref: ShardRef, epoch: int, indices: Sequence[int]) -
     """
     values = _held(ref, epoch) | {"indices": list(indices)}
     row = session.execute(ADMIT, values).one()
+    announce(session, ref.job_id)
     if not row.is_held:
         raise LeaseLost(ref.job_id, ref.number, epoch)
 
@@ -103,6 +104,7 @@ def record(session: Session, ref: ShardRef, epoch: int, results: Sequence[ItemRe
         raise ValueError(f"a result cannot be {open_status}")
     values = _held(ref, epoch) | {"results": _dump(results)}
     row = session.execute(RECORD, values).one()
+    announce(session, ref.job_id)
     if not row.is_held:
         raise LeaseLost(ref.job_id, ref.number, epoch)
     return frozenset(row.written) | frozenset(row.ended_before)

@@ -1,22 +1,96 @@
-"""Retention: jobs that have ended are deleted with their items when their time is up."""
+"""Retention: jobs that have ended, and files, are deleted when their time is up.
 
+For their readers they are gone at once. The rows follow in short transactions of a bounded number of them: a job of
+50,000 items is taken apart over many, its items first, and thousands of small jobs share one.
+"""
+
+import time
+from collections.abc import Callable
 from typing import Final
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
+
+from models.database import Database
 
 KEEP_S: Final = 30 * 24 * 3600  # unless the client says otherwise
 
-# A retry outlives the job it was made of: the reference to that becomes null.
-FORGET: Final = text("""
-DELETE FROM jobs WHERE id IN (
-    SELECT id FROM jobs WHERE delete_at <= statement_timestamp()
-    ORDER BY delete_at LIMIT :limit FOR UPDATE SKIP LOCKED
+# Of a job: its time is not up.
+IS_KEPT: Final = "(jobs.delete_at IS NULL OR jobs.delete_at > statement_timestamp())"
+
+ITEMS: Final = 2_000  # that a transaction deletes
+CHUNKS: Final = 200  # the same of pieces of files, which are a quarter of a megabyte
+MOST: Final = 500  # jobs or files that a transaction looks at
+
+# The oldest ones, as many as have `rows` items together. Whoever reads or retries one of them just now has it first.
+DUE_JOBS: Final = text("""
+SELECT id FROM jobs
+WHERE id IN (
+    SELECT id FROM (
+        SELECT id, sum(num_items) OVER (ORDER BY delete_at, id) - num_items AS num_before
+        FROM (SELECT * FROM jobs WHERE delete_at <= statement_timestamp() ORDER BY delete_at, id LIMIT :most) AS due
+    ) AS counted
+    WHERE num_before < :rows
 )
+FOR UPDATE SKIP LOCKED
+""")
+
+DUE_FILES: Final = text("""
+SELECT id FROM files WHERE expires_at <= statement_timestamp()
+ORDER BY expires_at LIMIT :most FOR UPDATE SKIP LOCKED
+""")
+
+# By their place on the disk: what has ended is never updated, so nothing moves.
+DELETE_ITEMS: Final = text("""
+DELETE FROM items WHERE ctid = ANY(ARRAY(SELECT ctid FROM items WHERE job_id = ANY(:ids) LIMIT :rows))
+""")
+
+DELETE_CHUNKS: Final = text("""
+DELETE FROM file_chunks WHERE ctid = ANY(ARRAY(SELECT ctid FROM file_chunks WHERE file_id = ANY(:ids) LIMIT :rows))
+""")
+
+# A retry outlives the job it was made of: the reference to that becomes null.
+DELETE_JOBS: Final = text("""
+DELETE FROM jobs WHERE id = ANY(:ids) AND NOT EXISTS (SELECT FROM items WHERE job_id = jobs.id)
+""")
+
+DELETE_FILES: Final = text("""
+DELETE FROM files WHERE id = ANY(:ids) AND NOT EXISTS (SELECT FROM file_chunks WHERE file_id = files.id)
 """)
 
 
-def forget_jobs(session: Session, *, limit: int) -> int:
-    """Delete up to `limit` jobs past their date; returns how many."""
-    found = session.execute(FORGET, {"limit": limit})
-    return int(getattr(found, "rowcount"))  # noqa: B009 - known to the cursor's result only
+def forget(database: Database, *, for_s: float) -> int:
+    """Delete what is past its date until nothing is left or the time is over; returns how many rows went."""
+    until = time.monotonic() + for_s
+    total = 0
+    for forget_some in (forget_jobs, forget_files):
+        while time.monotonic() < until and (num := _committed(database, forget_some)):
+            total += num
+    return total
+
+
+def forget_jobs(session: Session, *, rows: int = ITEMS) -> int:
+    """Delete up to `rows` items of jobs past their date, and the jobs that have none left; returns how many went.
+
+    0 says that nothing is left to delete, or that it is in somebody's hands.
+    """
+    due = session.execute(DUE_JOBS, {"rows": rows, "most": MOST}).scalars().all()
+    return _delete(session, due, rows, DELETE_ITEMS, DELETE_JOBS) if due else 0
+
+
+def forget_files(session: Session, *, rows: int = CHUNKS) -> int:
+    """Delete up to `rows` pieces of files past their date, and the files that have none left; likewise."""
+    due = session.execute(DUE_FILES, {"most": MOST}).scalars().all()
+    return _delete(session, due, rows, DELETE_CHUNKS, DELETE_FILES) if due else 0
+
+
+def _committed(database: Database, forget_some: Callable[[Session], int]) -> int:
+    with database.session() as session:
+        return forget_some(session)
+
+
+def _delete(session: Session, ids: object, rows: int, parts: TextClause, wholes: TextClause) -> int:
+    num = 0
+    for statement, values in ((parts, {"ids": ids, "rows": rows}), (wholes, {"ids": ids})):
+        num += int(getattr(session.execute(statement, values), "rowcount"))  # noqa: B009 - known to its cursor only
+    return num

@@ -12,16 +12,11 @@ from sqlalchemy.orm import Session
 from models.audit import forget_audit
 from models.batches import give_up
 from models.ending import end_job, withdraw
-from models.files import forget_files
 from models.fleet import forget_workers
 from models.idempotency import forget
 from models.notify import notify
-from models.retention import forget_jobs
 from models.ring import waiting_queues
 from models.states import ItemStatus, Lane
-
-# Jobs and files deleted at a time: each may be hundreds of megabytes, and the sweep has more urgent things to do.
-LARGE: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +81,6 @@ def sweep(session: Session, *, limit: int = 200) -> Swept:
     done = [end_job(session, job_id) for job_id in _locked(session, DONE, limit)]
     forget(session, limit=limit)
     forget_audit(session, limit=limit)
-    forget_jobs(session, limit=LARGE)
-    forget_files(session, limit=LARGE)
     give_up(session, limit=limit)
     forget_workers(session)
     return Swept(

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -159,6 +159,7 @@ def _running(command: list[str], log: Path, stop: signal.Signals) -> Iterator[No
 def _remove_abandoned() -> None:
     """Remove the folders of sessions that were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        record = read_record(folder / "session.json")
-        if folder.stat().st_uid == os.geteuid() and record is not None and record.process() is None:
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another session that starts now removes it
+            record = read_record(folder / "session.json")
+            if folder.stat().st_uid == os.geteuid() and record is not None and record.process() is None:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -80,5 +80,6 @@ def workshop(claim: Claim, text: Text, context: int) -> Callable[[ClaimedItem], 
 
 
 def _generation(parameters: dict[str, Any], item: ClaimedItem, text: Text, context: int) -> Generation:
-    limits = Limits(context=context, max_tokens=int(parameters["max_tokens"]))
+    fills = bool(parameters.get("fill_context"))
+    limits = Limits(context=context, max_tokens=int(parameters["max_tokens"]), gives_way=fills)
     return Generation(item.input, text, limits, int(parameters.get("n") or 1))

@@ -12,12 +12,15 @@ import socket
 import ssl
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-TIMEOUT_S: Final = 10.0  # of a single wait
-WHOLE_S: Final = 20.0  # of everything: a receiver that drips its answer is hung up on
+CONNECT_S: Final = 5.0
+READ_S: Final = 10.0  # of a single wait for the answer
+WHOLE_S: Final = 15.0  # of everything: a receiver that drips its answer is hung up on
+LATE: Final = f"no answer within {WHOLE_S:g} s"
 PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -50,19 +53,24 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bo
         raise Undeliverable("not an http or https address")
     address = _address(parts.hostname, port, allow_private)
     connection = _connection(parts.scheme, parts.hostname, port)
-    watchdog = threading.Timer(WHOLE_S, _hang_up, (connection,))
+    is_late = threading.Event()
+    watchdog = threading.Timer(WHOLE_S, _hang_up, (connection, is_late))
     watchdog.start()
     try:
-        plain = socket.create_connection((address, port), TIMEOUT_S)
-        connection.sock = _secured(plain, parts.hostname) if parts.scheme == "https" else plain
+        connection.sock = socket.create_connection((address, port), CONNECT_S)
+        connection.sock.settimeout(READ_S)
+        if parts.scheme == "https":
+            connection.sock = _secured(connection.sock, parts.hostname)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("POST", target, body, {"Content-Type": "application/json", **headers})
         status = connection.getresponse().status
     except (OSError, HTTPException, ValueError) as error:  # ValueError: a path that no request line can hold
-        raise Undeliverable(type(error).__name__) from error
+        raise Undeliverable(LATE if is_late.is_set() else type(error).__name__) from error
     finally:
         watchdog.cancel()
         connection.close()
+    if is_late.is_set():  # hung up on in the middle of the headers, which ends them for the reader
+        raise Undeliverable(LATE)
     if not 200 <= status < 300:
         raise Undeliverable(f"status {status}")
 
@@ -95,13 +103,16 @@ def _is_public(address: str) -> bool:
 
 def _connection(scheme: str, host: str, port: int) -> HTTPConnection:
     kind = HTTPSConnection if scheme == "https" else HTTPConnection
-    return kind(host, port, timeout=TIMEOUT_S)
+    return kind(host, port, timeout=READ_S)
 
 
 def _secured(plain: socket.socket, host: str) -> ssl.SSLSocket:
     return ssl.create_default_context().wrap_socket(plain, server_hostname=host)
 
 
-def _hang_up(connection: HTTPConnection) -> None:
-    if connection.sock is not None:
-        connection.sock.close()
+def _hang_up(connection: HTTPConnection, is_late: threading.Event) -> None:
+    """Wake whoever waits for the other side. To close the socket would not: the answer's reader holds it open."""
+    is_late.set()
+    with suppress(OSError):  # it is gone already
+        if connection.sock is not None:
+            connection.sock.shutdown(socket.SHUT_RDWR)

@@ -54,6 +54,7 @@ def main(arguments: list[str]) -> Exit:
         sys.stderr.write(f"skim engine: {error}\n")
         return Exit.CONFIG
     server = Server(engine, _hello(loaded, engine, options, is_measured=known is None), options.socket)
+    engine.urgency.is_wanted = server.is_wanted
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     if engine.note:

@@ -35,10 +35,18 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long texts may get, in tokens: prompt and output together, and output alone."""
+    """How long texts may get, in tokens: prompt and output together, and output alone.
+
+    `gives_way`: `max_tokens` is not asked for, so it shrinks to what the prompt leaves of the context.
+    """
 
     context: int
     max_tokens: int
+    gives_way: bool = False
+
+    def beside(self, num_prompt: int) -> int:
+        """How long the output of such a prompt may get; 0 and less where there is no room for any."""
+        return min(self.max_tokens, self.context - num_prompt) if self.gives_way else self.max_tokens
 
 
 class Work(Protocol):
@@ -84,7 +92,8 @@ class Generation:
         messages = self._item.get("messages")
         prompt = self._text.prompt(self._item["prompt"]) if messages is None else self._text.chat(messages)
         check_fit(len(prompt), self._limits)
-        return [Pass(0, prompt, self._limits.max_tokens, choice) for choice in range(len(self._outputs))]
+        max_tokens = self._limits.beside(len(prompt))
+        return [Pass(0, prompt, max_tokens, choice) for choice in range(len(self._outputs))]
 
     def take(self, one: Pass, output: Output) -> Sequence[Pass]:
         self._outputs[one.choice] = output
@@ -99,9 +108,10 @@ def check_fit(num_prompt: int, limits: Limits) -> None:
     """
     if num_prompt == 0:
         raise TextError("the prompt has no tokens", code="empty_prompt")
-    if num_prompt + limits.max_tokens > limits.context:
+    max_tokens = max(1, limits.beside(num_prompt))
+    if num_prompt + max_tokens > limits.context:
+        output = "an output" if limits.gives_way else f"max_tokens {max_tokens}"
         raise TextError(
-            f"{num_prompt} prompt tokens and max_tokens {limits.max_tokens}"
-            f" exceed the context of {limits.context} tokens",
+            f"{num_prompt} prompt tokens and {output} exceed the context of {limits.context} tokens",
             code="context_length_exceeded",
         )

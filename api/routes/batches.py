@@ -136,7 +136,8 @@ def _start(batch_id: str, body: BatchBody) -> None:
     """Check every line, then make the job or refuse the batch."""
     database = services().database
     with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
-        check = Check(database, body.endpoint, services().settings.max_inputs, spool)
+        settings, lengths = services().settings, services().lengths
+        check = Check(database, body.endpoint, settings.max_inputs, settings.chat_tokens, lengths, spool)
         check.read(pieces(database, body.input_file_id))
         if check.model is None or check.errors:
             with database.session() as session:
@@ -155,7 +156,7 @@ def _job(body: BatchBody, model: ModelView, largest: Mapping[str, int | None]) -
         kind=JobKind.GENERATE,
         model=model.name,
         lane=Lane.BULK,
-        parameters=asking.defaults(model, is_chat=body.endpoint == CHAT) | dict(largest),
+        parameters=asking.defaults(model, is_chat=body.endpoint == CHAT, chat_tokens=None) | dict(largest),
         decoding=asking.DECODING,
         metadata=dict(body.metadata or {}),
         deadline_s=seconds(body.completion_window),

@@ -24,7 +24,8 @@ from api.streaming import Chunks, events
 from api.wire import chat_answer, text_answer
 from models.catalog import ModelView, get_model
 from models.errors import ModelNotFound
-from models.jobs import ItemView, JobView, get_job, stream_items
+from models.items import ItemView, stream_items
+from models.jobs import JobView, get_job
 from models.states import ItemStatus, JobKind, Lane
 from models.submit import NewItem, NewJob, Submitted, submit
 
@@ -63,7 +64,8 @@ def create_completion(json_data: TextBody) -> Response:
 
 def _complete(body: AnyBody, render: Render) -> Response:
     model = _model(body.model)
-    asking.check(body, model)
+    asking.check(body, model, services().settings.chat_tokens)
+    asking.check_lengths(body, model, services().lengths)
     if body.stream:
         return _stream(body, model)
     with place():
@@ -106,7 +108,7 @@ def _submit(body: AnyBody, model: ModelView) -> Submitted:
         kind=JobKind.GENERATE,
         model=model.name,
         lane=Lane.INTERACTIVE,
-        parameters=asking.parameters(body, model),
+        parameters=asking.parameters(body, model, services().settings.chat_tokens),
         decoding=asking.DECODING,
         options={"stream": True} if body.stream else {},
         deadline_s=PATIENCE_S,

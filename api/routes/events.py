@@ -15,8 +15,9 @@ from api.adapter import blueprint
 from api.auth import auth, principal
 from api.awaiting import place
 from api.callers import is_gone
-from api.conditional import dump, tag
+from api.conditional import dump
 from api.documentation import PROBLEM_CONTENT
+from api.marks import HEADER, Mark
 from api.schemas.answers import JobAnswer
 from api.services import Services, services
 from api.views import job_answer
@@ -27,11 +28,11 @@ routes = blueprint("events", "Jobs")
 
 PING_S: Final = 15.0
 PAUSE_S: Final = 1.0  # between two events of a job that goes on
-RESUME: Final = "Last-Event-ID"
 
 RESPONSES: Final[dict[int | str, dict[str, str | dict[str, dict[str, Any]]]]] = {
     200: {"description": "Events", "content": {sse.MEDIA_TYPE: {"schema": {"type": "string"}}}},
     204: {"description": "The job has ended, and the event named by Last-Event-ID said so", "content": {}},
+    400: {"description": "No event of this job can have had that Last-Event-ID", "content": PROBLEM_CONTENT},
     503: {"description": "Too many streams", "content": PROBLEM_CONTENT},
 }
 
@@ -42,12 +43,13 @@ RESPONSES: Final[dict[int | str, dict[str, str | dict[str, dict[str, Any]]]]] = 
 def read_events(job_id: str) -> Response:
     """Follow a job: `progress` whenever it has changed, at most once a second, and `end` once it is over.
 
-    The data is the job. With `Last-Event-ID` the stream goes on after that event; an id that is not the newest is
-    answered with the job as it is.
+    The data is the job. With `Last-Event-ID` the stream goes on after that event: at once if something has happened
+    since, however much, for each event is the whole job.
     """
-    known, tenant_id, caller, found = request.headers.get(RESUME), principal().tenant_id, request.environ, services()
+    text, tenant_id, caller, found = request.headers.get(HEADER), principal().tenant_id, request.environ, services()
     first = _read(found, tenant_id, job_id)
-    if first.finished_at is not None and known == tag(first):
+    known = Mark.read(text, Mark.of(first)) if text else None
+    if first.finished_at is not None and known == Mark.of(first):
         return Response(status=204)  # an EventSource then stops asking
     with ExitStack() as held:
         held.enter_context(place())
@@ -59,7 +61,7 @@ def read_events(job_id: str) -> Response:
 
 
 def _events(
-    found: Services, tenant_id: str, job_id: str, known: str | None, caller: dict[str, Any]
+    found: Services, tenant_id: str, job_id: str, known: Mark | None, caller: dict[str, Any]
 ) -> Generator[bytes, None, None]:
     told = Told(known)
     while not found.watcher.is_closed and not is_gone(caller):
@@ -67,12 +69,12 @@ def _events(
             seen = found.watcher.until(job_id, lambda: _read(found, tenant_id, job_id), told.wants, PING_S)
         except NotFound:  # erased while it was followed
             return
-        if tag(seen) == told.tag:
+        if not told.is_news(seen):
             yield sse.PING
             continue
-        told = Told(tag(seen), time.monotonic())
+        told = Told(Mark.of(seen), time.monotonic())
         is_over = seen.finished_at is not None
-        yield sse.event(dump(seen), name="end" if is_over else "progress", event_id=told.tag)
+        yield sse.event(dump(seen), name="end" if is_over else "progress", event_id=str(told.mark))
         if is_over:
             return
 
@@ -81,12 +83,16 @@ def _events(
 class Told:
     """The event that the client has, and when it was sent (0: by another stream)."""
 
-    tag: str | None
+    mark: Mark | None
     at: float = 0.0
+
+    def is_news(self, seen: JobAnswer) -> bool:
+        """Whether the client has not been told what is seen."""
+        return Mark.of(seen) != self.mark
 
     def wants(self, seen: JobAnswer) -> bool:
         """Whether what is seen is worth an event now."""
-        if tag(seen) == self.tag:
+        if not self.is_news(seen):
             return False
         return seen.finished_at is not None or time.monotonic() - self.at >= PAUSE_S
 

@@ -19,7 +19,8 @@ from api.services import services
 from api.streams import MEDIA_TYPE, stream
 from api.views import item_answer, page_of
 from models.database import Database
-from models.jobs import get_job, list_items, stream_items
+from models.items import list_items, stream_items
+from models.jobs import get_job
 from models.states import ItemStatus
 
 routes = blueprint("items", "Jobs")

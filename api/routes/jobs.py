@@ -9,10 +9,12 @@ from flask import Response, url_for
 from api import rules
 from api.adapter import blueprint
 from api.auth import auth, principal
-from api.conditional import has_condition, is_known, respond, tag
+from api.conditional import has_condition, is_known, respond
 from api.documentation import JOB_BODY
 from api.idempotency import REPLAYED, fingerprint, is_first, key_of_request
+from api.jobs import JobCopy
 from api.schemas.answers import JobAnswer
+from api.schemas.inputs import RetryBody
 from api.schemas.lists import JobPage
 from api.schemas.pages import JobCursor, Wait
 from api.services import services
@@ -21,7 +23,7 @@ from api.views import job_answer, page_of
 from models.cancel import cancel
 from models.jobs import delete_job, get_job, list_jobs
 from models.retry import retry
-from models.states import JobKind, JobStatus, Lane
+from models.states import ItemStatus, JobKind, JobStatus, Lane
 from models.submit import NewJob, Submitted, submit
 
 routes = blueprint("jobs", "Jobs")
@@ -48,7 +50,7 @@ def create_job() -> Response:
         with services().database.session() as session:
             written = submit(session, new, given.items)
     services().bell.ring(new.model, new.lane)
-    return respond(_read(written.job_id), 202, _submitted(written))
+    return respond(_read(written.job_id).answer, 202, _submitted(written))
 
 
 @routes.get("/v1/jobs")
@@ -89,7 +91,7 @@ def read_job(job_id: str, query_data: Wait) -> Response:
             first = seen
             seen = services().watcher.until(job_id, lambda: _read(job_id), lambda now: _is_news(now, first), wait_s)
             retry_after_s = RETRY_AFTER_S if is_in else RETRY_AFTER_FULL_S
-    return respond(seen, headers={} if _is_finished(seen) else {"Retry-After": str(retry_after_s)})
+    return respond(seen.answer, headers={} if seen.is_over else {"Retry-After": str(retry_after_s)})
 
 
 @routes.post("/v1/jobs/<id:job_id>/cancel")
@@ -102,17 +104,28 @@ def cancel_job(job_id: str) -> Response:
     with services().database.session() as session:
         if is_first(session, tenant_id):
             cancel(session, tenant_id, job_id)
-    return respond(_read(job_id))
+    return respond(_read(job_id).answer)
 
 
 @routes.post("/v1/jobs/<id:job_id>/retry")
-@routes.doc(responses={409: "Not finished, or nothing failed", 422: "Idempotency-Key used before"})
+@routes.doc(responses={409: "Not finished, or nothing to retry", 422: "Idempotency-Key used before"})
 @routes.auth_required(auth, roles=["jobs"])
+@routes.input(RetryBody)
 @routes.output(JobAnswer, status_code=202)
-def retry_job(job_id: str) -> Response:
-    """Make a new job of the items that failed or expired; the old one stays as it is."""
+def retry_job(job_id: str, json_data: RetryBody) -> Response:
+    """Make a new job of the items that failed, were cancelled or expired; the old one stays as it is.
+
+    The body may be left out; its `statuses` choose among the three.
+    """
     with services().database.session() as session:
-        written = retry(session, principal().tenant_id, job_id, key=key_of_request(), fingerprint=fingerprint())
+        written = retry(
+            session,
+            principal().tenant_id,
+            job_id,
+            statuses=[ItemStatus(name) for name in dict.fromkeys(json_data.statuses)],
+            key=key_of_request(),
+            fingerprint=fingerprint((json_data.model_dump_json().encode(),)),
+        )
         job = job_answer(get_job(session, principal().tenant_id, written.job_id))
     services().bell.ring(job.model, Lane(job.priority))
     return respond(job, 202, _submitted(written))
@@ -154,19 +167,14 @@ def _new_job(given: Submission) -> NewJob:
     )
 
 
-def _read(job_id: str) -> JobAnswer:
-    with services().database.session() as session:
-        return job_answer(get_job(session, principal().tenant_id, job_id))
+def _read(job_id: str) -> JobCopy:
+    return services().jobs.read(principal().tenant_id, job_id)
 
 
-def _is_news(seen: JobAnswer, first: JobAnswer | None) -> bool:
+def _is_news(seen: JobCopy, first: JobCopy | None) -> bool:
     """Whether a waiter would want to know: it is over, or not what the client (else the first look) had."""
-    if _is_finished(seen):
+    if seen.is_over:
         return True
     if has_condition():
-        return not is_known(seen)
-    return first is not None and tag(seen) != tag(first)
-
-
-def _is_finished(seen: JobAnswer) -> bool:
-    return seen.finished_at is not None
+        return not is_known(seen.answer)
+    return first is not None and seen.answer.tag != first.answer.tag

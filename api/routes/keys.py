@@ -58,8 +58,8 @@ def read_keys(query_data: Cursor) -> KeyPage:
 def delete_key(key_id: str) -> Response:
     """Revoke a key: it opens nothing from now on."""
     with services().database.session() as session:
-        revoke_key(session, principal().tenant_id, key_id)
-        note(session, principal().tenant_id, Action.KEY_REVOKED, key_id, principal().key_id)
+        if revoke_key(session, principal().tenant_id, key_id):
+            note(session, principal().tenant_id, Action.KEY_REVOKED, key_id, principal().key_id)
     return Response(status=204)
 
 

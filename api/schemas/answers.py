@@ -71,7 +71,7 @@ class JobAnswer(Answer):
     cancel_requested_at: Moment | None
     expires_at: Moment | None
     delete_at: Moment | None = Field(description="when it is deleted with its items; known once it has ended")
-    retry_of: str | None = Field(description="the job whose failed items these are")
+    retry_of: str | None = Field(description="the job whose lost items these are")
     metadata: dict[str, str]
     error: dict[str, Any] | None
     links: dict[str, str]
@@ -179,6 +179,21 @@ class WorkerAnswer(Answer):
     is_live: bool
     started_at: Moment
     last_seen_at: Moment
+
+
+class DeliveryAnswer(Answer):
+    """A message to a job's `webhook_url`; `attempts` counts those since it was made or asked for again."""
+
+    id: str = Field(description="sent along as `webhook-id`")
+    object: Literal["delivery"] = "delivery"
+    job_id: str
+    url: str
+    status: Literal["waiting", "delivered", "given_up"]
+    attempts: int
+    last_error: str | None
+    next_attempt_at: Moment | None = Field(validation_alias="due_at", description="null once it has ended")
+    created_at: Moment
+    ended_at: Moment | None
 
 
 class SecretAnswer(Answer):

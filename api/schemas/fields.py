@@ -13,7 +13,12 @@ MAX_SEED: Final = 2**63 - 1
 
 
 class Body(BaseModel):
-    """A request body: nothing is converted, nothing unknown is accepted."""
+    """A request body: nothing is converted, nothing unknown is accepted.
+
+    `may_be_absent`: no body at all is as good as an empty object.
+    """
+
+    may_be_absent: ClassVar[bool] = False
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 

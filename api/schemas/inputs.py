@@ -129,6 +129,16 @@ class SummarizeJob(SummarizeHead):
     inputs: list[SummarizeInput] = Field(min_length=1, max_length=MAX_JSON_INPUTS)
 
 
+class RetryBody(Body):
+    """Which items of an ended job to try again."""
+
+    may_be_absent = True
+
+    statuses: Annotated[list[Literal["failed", "cancelled", "expired"]], Field(min_length=1, max_length=3)] = Field(
+        default=["failed", "cancelled", "expired"]
+    )
+
+
 AnyHead = GenerateHead | SummarizeHead
 AnyInput = GenerateInput | SummarizeInput
 AnyJob = GenerateJob | SummarizeJob

@@ -2,6 +2,7 @@
 
 from api.schemas.answers import (
     AuditAnswer,
+    DeliveryAnswer,
     ItemAnswer,
     JobAnswer,
     KeyAnswer,
@@ -31,6 +32,10 @@ class SkipSetPage(Page[SkipSetAnswer]):
 
 class WorkerPage(Page[WorkerAnswer]):
     """Workers."""
+
+
+class DeliveryPage(Page[DeliveryAnswer]):
+    """Deliveries of one job, newest first."""
 
 
 class TenantPage(Page[TenantAnswer]):

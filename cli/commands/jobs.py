@@ -1,7 +1,8 @@
-"""`skim jobs`, `skim show`, `skim cancel`."""
+"""`skim jobs`, `skim show`, `skim cancel`, `skim retry`."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from itertools import islice
 from typing import Annotated
 
@@ -16,6 +17,14 @@ MAX_SHOWN_ITEMS = 50
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class Lost(StrEnum):
+    """What kept an item from its result."""
+
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
 
 
 def jobs(
@@ -76,13 +85,14 @@ def cancel(context: typer.Context, job: JobId, as_json: AsJson = False) -> None:
 def retry(
     context: typer.Context,
     job: JobId,
+    status: Annotated[list[Lost] | None, typer.Option(help="Only such items. May be repeated. Default: all.")] = None,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end of the new job.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a new job of the items of JOB that failed or expired, and print its id."""
+    """Make a new job of the items of JOB that failed, were cancelled or expired, and print its id."""
     here = session(context)
     with here.client() as client:
-        found = client.retry(job)
+        found = client.retry(job, status or ())
         if wait:
             found = watch(client, found.id, here.err)
     if as_json:

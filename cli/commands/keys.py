@@ -51,12 +51,13 @@ def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the key is for.")] = "unnamed",
     scope: Annotated[list[Scope] | None, typer.Option(help="May be repeated. Default: jobs.")] = None,
     days: Annotated[int | None, typer.Option(help="Expire after this many days.", min=1)] = None,
+    tenant: Annotated[str | None, typer.Option(metavar="TENANT", help="For this tenant. Default: one's own.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a key and print its secret, once."""
     here = session(context)
     expires_at = (datetime.now(UTC) + timedelta(days=days)).isoformat() if days else None
-    registration = given(name=name, scopes=list(scope or [Scope.JOBS]), expires_at=expires_at)
+    registration = given(name=name, scopes=list(scope or [Scope.JOBS]), expires_at=expires_at, tenant_id=tenant)
     with here.client() as client:
         made = client.create_key(registration)
     if as_json:

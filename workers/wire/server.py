@@ -7,6 +7,7 @@ is in flight it sleeps in `select`. What it decodes with is a `Decoder`; it know
 import selectors
 import socket
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -52,6 +53,7 @@ class Server:
         self._owners: dict[str, tuple[Connection, str]] = {}  # engine's request id: who asked, under which id
         self._admitted: set[str] = set()
         self._connections: dict[int, Connection] = {}
+        self._inbox: deque[tuple[Connection, Frame]] = deque()  # what came in the middle of a round
         self._num_accepted = 0
         self._pulse_at = 0.0
         self._is_stopping = False
@@ -63,11 +65,18 @@ class Server:
         """End as soon as nobody is connected. Safe in a signal handler."""
         self._is_stopping = True
 
+    def is_wanted(self) -> bool:
+        """Whether an interactive request has come. For the middle of a round: nothing is obeyed before its end."""
+        for key, mask in self._selector.select(0):
+            if key.data is not None and mask & selectors.EVENT_READ:
+                self._receive(key.data)
+        return any(frame.get("type") == "submit" and frame.get("lane") == "interactive" for _, frame in self._inbox)
+
     def run(self) -> None:
         """Serve until stopped. Whatever the decoder raises ends it: the process is to be started anew."""
         try:
             while not (self._is_stopping and not self._connections):
-                self._exchange(0 if not self._decoder.is_idle else PULSE_S / 4)
+                self._exchange(0 if self._inbox or not self._decoder.is_idle else PULSE_S / 4)
                 if not self._decoder.is_idle:
                     self._report(self._decoder.admit())  # told before the first pass: it may be the last one
                     self._report(self._decoder.step())
@@ -92,6 +101,7 @@ class Server:
                     connection.flush()
                 if mask & selectors.EVENT_READ:
                     self._receive(connection)
+        self._obey_all()
         for connection in list(self._connections.values()):
             if connection.is_over:
                 self._drop(connection)
@@ -105,11 +115,21 @@ class Server:
 
     def _receive(self, connection: Connection) -> None:
         try:
-            for frame in connection.receive():
-                self._obey(connection, frame)
+            self._inbox += [(connection, frame) for frame in connection.receive()]
         except FrameError as error:
-            log.error("a client sent nonsense", reason=str(error))
-            connection.is_over = True
+            self._distrust(connection, error)
+
+    def _obey_all(self) -> None:
+        while self._inbox:
+            connection, frame = self._inbox.popleft()
+            try:
+                self._obey(connection, frame)
+            except FrameError as error:
+                self._distrust(connection, error)
+
+    def _distrust(self, connection: Connection, error: FrameError) -> None:
+        log.error("a client sent nonsense", reason=str(error))
+        connection.is_over = True
 
     def _obey(self, connection: Connection, frame: Frame) -> None:
         key = f"{connection.number}/{frame.get('id')}"

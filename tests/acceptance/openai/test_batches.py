@@ -109,7 +109,7 @@ def test_a_batch_of_completions_takes_any_window(client: OpenAI) -> None:
 
 
 def test_what_cannot_be_answered_goes_to_the_error_file(client: OpenAI) -> None:
-    made = create(client, text("good", "abc"), text("long", "x" * 5000), endpoint=TEXT)
+    made = create(client, text("good", "abc"), text("bad", "abc", logit_bias={"999999999": 1}), endpoint=TEXT)
 
     ended = finish(client, made)
     (good,), (bad,) = read(client, ended.output_file_id), read(client, ended.error_file_id)
@@ -118,7 +118,7 @@ def test_what_cannot_be_answered_goes_to_the_error_file(client: OpenAI) -> None:
     assert ended.request_counts is not None
     assert ended.request_counts.to_dict() == {"total": 2, "completed": 1, "failed": 1}
     assert good["custom_id"] == "good"
-    assert (bad["custom_id"], bad["response"], bad["error"]["code"]) == ("long", None, "context_length_exceeded")
+    assert (bad["custom_id"], bad["response"], bad["error"]["code"]) == ("bad", None, "token_out_of_range")
 
 
 def test_output_files_are_files_like_others(client: OpenAI, stranger: OpenAI) -> None:
@@ -156,6 +156,7 @@ def test_output_files_are_files_like_others(client: OpenAI, stranger: OpenAI) ->
         ([chat("a"), "", chat("b")], 2, "invalid_line", None),
         ([chat("a", temperature=-1)], 1, "invalid_request", "body.temperature"),
         ([chat("a", max_tokens=5000)], 1, "invalid_request", "body.max_tokens"),
+        ([chat("a"), chat("b", "x" * 5000)], 2, "context_length_exceeded", "body.messages"),
         ([chat("a", tools=[{"type": "function"}])], 1, "invalid_request", "body.tools"),
         ([chat("a", colour="red")], 1, "invalid_request", "body.colour"),
         ([chat("a", messages=[])], 1, "invalid_request", "body.messages"),
@@ -284,11 +285,12 @@ def test_one_request_says_the_same_wherever_it_stands(client: OpenAI, world: Ser
     made = create(client, text("a", "abc", temperature=0.5, seed=-1, stop="z"), text("b", "abc"), endpoint=TEXT)
     job_id = made.to_dict()["job_id"]
 
+    sizes = {"max_tokens": 8, "n": 1, "logprobs": None, "fill_context": False}
     rows = world.rows("SELECT input -> 'parameters' AS own FROM items WHERE job_id = :id ORDER BY index", id=job_id)
 
     assert [row.own for row in rows] == [
-        {"max_tokens": 8, "n": 1, "logprobs": None, "temperature": 0.5, "seed": 2**63 - 1, "stop": ["z"]},
-        {"max_tokens": 8, "n": 1, "logprobs": None},
+        {**sizes, "temperature": 0.5, "seed": 2**63 - 1, "stop": ["z"]},
+        sizes,
     ]
 
 

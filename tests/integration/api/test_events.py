@@ -10,6 +10,7 @@ from typing import Any
 from apiflask import APIFlask
 
 from api.extension import EXTENSION
+from api.marks import HEADER
 from api.services import Services
 from models.database import Database
 from models.states import ItemStatus
@@ -44,20 +45,52 @@ def test_a_job_from_its_beginning_to_its_end(caller: Caller, database: Database)
     assert time.monotonic() - start < 5
 
 
+def first_event(caller: Caller, job_id: str) -> dict[str, Any]:
+    """Where the job is, without staying for more."""
+    with caller.http.open(
+        f"/v1/jobs/{job_id}/events", headers={"Authorization": f"Bearer {caller.secret}"}, buffered=False
+    ) as answer:
+        return events(bytes(next(answer.iter_encoded())).decode())[0]
+
+
 def test_a_stream_goes_on_after_the_last_event(caller: Caller, database: Database) -> None:
     job_id = caller.submit()["id"]
-    tag = caller.get(f"/v1/jobs/{job_id}").headers["ETag"].removeprefix('W/"').rstrip('"')
+    known = first_event(caller, job_id)
     timer = threading.Timer(0.3, run, (database, job_id, 1))
     timer.start()
 
-    resumed = events(caller.get(f"/v1/jobs/{job_id}/events", headers={"Last-Event-ID": tag}).text)
+    resumed = events(caller.get(f"/v1/jobs/{job_id}/events", headers={HEADER: known["id"]}).text)
     timer.join()
-    unknown = events(caller.get(f"/v1/jobs/{job_id}/events", headers={"Last-Event-ID": "nobody\x7f"}).text)
-    over = caller.get(f"/v1/jobs/{job_id}/events", headers={"Last-Event-ID": resumed[-1]["id"]})
+    older = events(caller.get(f"/v1/jobs/{job_id}/events", headers={HEADER: known["id"]}).text)
+    over = caller.get(f"/v1/jobs/{job_id}/events", headers={HEADER: resumed[-1]["id"]})
+    no_id = events(caller.get(f"/v1/jobs/{job_id}/events", headers={HEADER: ""}).text)
 
-    assert tag not in [event["id"] for event in resumed]
-    assert [event["event"] for event in unknown] == ["end"]
+    assert (known["event"], known["data"]["status"]) == ("progress", "queued")
+    assert known["id"] not in [event["id"] for event in resumed]
+    assert older == [resumed[-1]] == no_id
+    assert resumed[-1]["event"] == "end"
     assert (over.status_code, over.data) == (204, b"")
+
+
+def test_an_id_that_no_event_of_the_job_can_have_had(caller: Caller, database: Database) -> None:
+    job_id, other_id = caller.submit(2)["id"], caller.submit()["id"]
+    Hands(database, job_id).write([0])
+    known, other = first_event(caller, job_id)["id"], first_event(caller, other_id)["id"]
+    wrong = {
+        "nobody": "not the id of an event",
+        "7": "not the id of an event",
+        known.rpartition("-")[2]: "not the id of an event",
+        known + "0": "not the id of an event",
+        other: f"event of {other_id}",
+        known.replace("-1-1-", "-1-2-"): "beyond",
+        known.replace("-1-1-", "-2-1-"): "beyond",
+    }
+
+    answers = {text: caller.get(f"/v1/jobs/{job_id}/events", headers={HEADER: text}) for text in wrong}
+
+    assert {answer.status_code for answer in answers.values()} == {400}
+    assert {answer.json["errors"][0]["field"] for answer in answers.values()} == {HEADER}
+    assert [text for text, words in wrong.items() if words not in answers[text].json["detail"]] == []
 
 
 def test_another_tenants_job_is_not_followed_and_streams_are_capped(
@@ -88,6 +121,24 @@ def test_what_failed_is_tried_again(caller: Caller, database: Database) -> None:
     assert (made.json["retry_of"], made.json["counts"]["total"], made.json["model"]) == (job_id, 1, MODEL)
     assert (repeated.json["id"], repeated.headers["Idempotency-Replayed"]) == (made.json["id"], "true")
     assert caller.get(f"/v1/jobs/{made.json['id']}/items").json["data"][0]["custom_id"] == "c1"
+
+
+def test_which_items_are_tried_again_can_be_said(caller: Caller, database: Database) -> None:
+    job_id = caller.submit(2)["id"]
+    hands = Hands(database, job_id)
+    hands.write([0], ItemStatus.FAILED)
+    hands.write([1], ItemStatus.EXPIRED)
+    hands.finish()
+    path = f"/v1/jobs/{job_id}/retry"
+
+    chosen = caller.post(path, {"statuses": ["expired"]})
+    none = caller.post(path, {"statuses": ["cancelled"]})
+    wrong = caller.post(path, {"statuses": ["succeeded"]})
+    empty = caller.post(path, {"statuses": []})
+
+    assert caller.get(f"/v1/jobs/{chosen.json['id']}/items").json["data"][0]["custom_id"] == "c1"
+    assert (none.status_code, wrong.status_code, empty.status_code) == (409, 400, 400)
+    assert wrong.json["errors"][0]["field"] == "statuses[0]"
 
 
 def test_a_quota_is_openais_error(caller: Caller, database: Database) -> None:

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from models.errors import Conflict, JobNotFound
 from models.fleet import WorkerBeat, announce
-from models.jobs import delete_job, get_job, list_items, list_jobs, stream_items
+from models.items import list_items, stream_items
+from models.jobs import delete_job, get_job, list_jobs
 from models.states import ItemStatus, JobKind, JobStatus, Lane
 from models.submit import NewItem, NewJob, submit
 from models.tally import Counts

@@ -55,9 +55,12 @@ def test_an_expired_key_says_so(registry: Registry) -> None:
 def test_a_revoked_key_is_wrong(registry: Registry) -> None:
     key_id, secret = make(registry)
     with registry.database.session() as session:
-        first = revoke_key(session, TENANT, key_id)
+        first = revoke_key(session, TENANT, key_id), get_key(session, TENANT, key_id)
     with registry.database.session() as session:
-        assert revoke_key(session, TENANT, key_id).revoked_at == first.revoked_at
+        second = revoke_key(session, TENANT, key_id), get_key(session, TENANT, key_id)
+
+    assert (first[0], second[0]) == (True, False)
+    assert second[1].revoked_at == first[1].revoked_at is not None
     assert ask(registry, secret) is None
 
 

@@ -1,4 +1,6 @@
-"""Retry: what failed is tried again in a job of its own, in the place it had."""
+"""Retry: what was lost is tried again in a job of its own, in the place it had."""
+
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,7 @@ from models.submit import Submitted
 from tests.integration.registry.conftest import TENANT, Registry, result
 
 
-def again(registry: Registry, job_id: str, **options: str) -> Submitted:
+def again(registry: Registry, job_id: str, **options: Any) -> Submitted:
     with registry.database.session() as session:
         return retry(session, TENANT, job_id, **options)
 
@@ -66,15 +68,46 @@ def test_one_key_makes_one_retry(registry: Registry) -> None:
         again(registry, old_id, key="k", fingerprint="g")
 
 
-def test_what_cannot_be_tried_again(registry: Registry) -> None:
-    running, good, cancelled = registry.submit(1), registry.submit(1), registry.submit(1)
-    registry.complete(registry.hold(good))
+def lost_in_every_way(registry: Registry) -> str:
+    """A job of five items in three shards: one succeeded, one failed, one expired, two were cancelled."""
+    job_id = registry.submit(5)
+    first, second = registry.hold(job_id, 0), registry.hold(job_id, 1)
+    registry.record(first, result(0), result(1, ItemStatus.FAILED))
+    registry.record(second, result(2, ItemStatus.EXPIRED))
+    registry.finish(first)
     with registry.database.session() as session:
-        cancel(session, TENANT, cancelled)
+        cancel(session, TENANT, job_id)
+    registry.record(second, result(3, ItemStatus.CANCELLED))
+    registry.finish(second)
+    return job_id
 
-    for job_id in (running, good, cancelled):
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, ["c1", "c2", "c3", "c4"]),
+        ({"statuses": [ItemStatus.FAILED]}, ["c1"]),
+        ({"statuses": [ItemStatus.CANCELLED, ItemStatus.EXPIRED]}, ["c2", "c3", "c4"]),
+    ],
+)
+def test_which_items_are_tried_again(registry: Registry, options: dict[str, Any], expected: list[str]) -> None:
+    made = again(registry, lost_in_every_way(registry), **options)
+
+    query = "SELECT custom_id FROM items WHERE job_id = :job_id ORDER BY index"
+    assert [custom_id for (custom_id,) in registry.rows(query, job_id=made.job_id)] == expected
+
+
+def test_what_cannot_be_tried_again(registry: Registry) -> None:
+    running, good, past = (registry.submit(1) for _ in range(3))
+    registry.complete(registry.hold(good))
+    registry.complete(registry.hold(past), ItemStatus.FAILED)
+    registry.rows("UPDATE jobs SET delete_at = now() - interval '1 s' WHERE id = :id", id=past)
+
+    for job_id in (running, good):
         with pytest.raises(Conflict):
             again(registry, job_id)
+    with pytest.raises(JobNotFound):
+        again(registry, past)
     with pytest.raises(JobNotFound):
         again(registry, "job_nobody")
     assert registry.rows("SELECT count(*) FROM jobs") == [(3,)]

@@ -5,9 +5,8 @@ import pytest
 from models.cancel import cancel
 from models.finish import release
 from models.record import record
-from models.retry import retry
 from models.ring import waiting_queues
-from models.states import ItemStatus, Lane
+from models.states import Lane
 from models.sweep import Swept, sweep
 from models.tally import Counts
 from tests.integration.registry.conftest import MODEL, TENANT, Registry, ref_of, result
@@ -163,26 +162,6 @@ def test_the_queues_that_have_work(registry: Registry) -> None:
     registry.hold(registry.submit(2, lane=Lane.SEARCH))
     with registry.database.session() as session:
         assert waiting_queues(session) == [(MODEL, Lane.BULK), (MODEL, Lane.INTERACTIVE)]
-
-
-def test_a_job_past_its_date_is_deleted_and_its_retry_stays(registry: Registry) -> None:
-    usual, brief = registry.submit(2), registry.submit(2, keep_s=60)
-    for job_id in (usual, brief):
-        registry.complete(registry.hold(job_id), ItemStatus.FAILED)
-    with registry.database.session() as session:
-        retried = retry(session, TENANT, brief).job_id
-    kept = [
-        round((view.delete_at - view.finished_at).total_seconds())
-        for view in map(registry.view, (usual, brief))
-        if view.delete_at and view.finished_at
-    ]
-    registry.rows("UPDATE jobs SET delete_at = now() - interval '1 second' WHERE id = :id RETURNING id", id=brief)
-
-    clean(registry)
-
-    assert kept == [30 * 24 * 3600, 60]
-    assert registry.rows("SELECT id, retry_of FROM jobs ORDER BY id") == [(usual, None), (retried, None)]
-    assert registry.rows("SELECT count(*) FROM items") == [(4,)]
 
 
 def test_a_tenants_jobs_are_kept_as_long_as_it_says(registry: Registry) -> None:

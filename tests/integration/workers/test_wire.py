@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -42,6 +42,8 @@ class Script:
         self.rows: dict[str, list[int]] = {}
         self.waiting: list[Request] = []
         self.requests: dict[str, Request] = {}
+        self.is_wanted: Callable[[], bool] = lambda: False
+        self.was_wanted = False
 
     @property
     def is_idle(self) -> bool:
@@ -65,6 +67,7 @@ class Script:
     def step(self) -> Sequence[Event]:
         self.num_steps += 1
         time.sleep(0.005)
+        self.was_wanted |= self.is_wanted()
         if any(13 in self.requests[name].prompt for name in self.rows):
             raise Breakdown
         told: list[Event] = []
@@ -94,6 +97,7 @@ class Ends:
     def start(self) -> None:
         self.decoder = Script()
         self.server = Server(self.decoder, HELLO, self.path)
+        self.decoder.is_wanted = self.server.is_wanted
         self.thread = threading.Thread(target=self._serve, args=(self.server,))
         self.thread.start()
 
@@ -151,6 +155,19 @@ def test_every_request_gets_its_own_answer(ends: Ends) -> None:
         assert admitted == Admitted(str(number))
         assert isinstance(finished, Finished)
         assert (finished.id, len(finished.tokens)) == (str(number), number + 1)
+
+
+def test_an_interactive_request_is_noticed_in_the_middle_of_a_round(ends: Ends) -> None:
+    link, inbox, bulk = ends.link(), Inbox(), Inbox()
+    link.submit(Request("bulk", (1,), 100), bulk.put)
+    assert bulk.get() == Admitted("bulk")
+    was_wanted = ends.decoder.was_wanted
+
+    link.submit(Request("now", (1,), 1, interactive=True), inbox.put)
+
+    assert inbox.get() == Admitted("now")
+    assert isinstance(inbox.get(), Finished)
+    assert (was_wanted, ends.decoder.was_wanted) == (False, True)
 
 
 def test_two_clients_may_use_the_same_ids(ends: Ends) -> None:

@@ -46,7 +46,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = do_DELETE = _answer  # noqa: N815 - the base class looks these names up
+    do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815 - the base class looks these names up
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""

@@ -4,26 +4,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from openai import OpenAI
 
 from tests.tools.receiving import receiving
+from workers import posting
 from workers.posting import Undeliverable, _is_public, post, sign
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Answers with the status that the path names."""
+    """Answers with the status that the path names, or drips a header that never ends."""
 
     def do_POST(self) -> None:
+        if self.path == "/drip":
+            self._drip()
+            return
         body = self.rfile.read(int(self.headers["Content-Length"]))
         getattr(self.server, "seen").append((self.path, dict(self.headers), body))  # noqa: B009
         self.send_response(int(self.path.strip("/").partition("?")[0]))
         self.send_header("Location", "/200")
         self.end_headers()
+
+    def _drip(self) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+        with suppress(OSError):  # the other side hung up, as it should
+            for _ in range(200):
+                self.wfile.write(b"x")
+                time.sleep(0.05)
 
     def log_message(self, format: str, *args: object) -> None:
         """Quietly."""
@@ -53,6 +65,15 @@ def test_anything_but_2xx_is_no_acceptance_and_nobody_is_followed(receiver: Thre
         post(address(receiver, f"/{status}"), b"{}", {}, allow_private=True)
 
     assert [path for path, _, _ in receiver.seen] == [f"/{status}"]  # type: ignore[attr-defined]
+
+
+def test_a_receiver_that_drips_its_answer_is_hung_up_on(
+    receiver: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(posting, "WHOLE_S", 0.3)
+
+    with pytest.raises(Undeliverable):  # its 200 comes after ten seconds, and each byte well within the wait for one
+        post(address(receiver, "/drip"), b"{}", {}, allow_private=True)
 
 
 def test_a_private_address_is_never_connected_to(receiver: ThreadingHTTPServer) -> None:

@@ -49,6 +49,19 @@ def test_a_longer_prompt_fails_with_the_numbers(text: Text) -> None:
     assert caught.value.code == "context_length_exceeded"
 
 
+def test_a_length_nobody_asked_for_gives_way_to_the_prompt(text: Text) -> None:
+    limits = Limits(context=20, max_tokens=15, gives_way=True)
+    lengths = {}
+    for num_prompt in (1, 5, 6, 19):
+        (one,) = Generation({"prompt": "x" * num_prompt}, text, limits).begin()
+        lengths[num_prompt] = one.max_tokens
+
+    assert lengths == {1: 15, 5: 15, 6: 14, 19: 1}
+    with pytest.raises(TextError, match="20 prompt tokens and an output exceed the context of 20") as caught:
+        Generation({"prompt": "x" * 20}, text, limits).begin()
+    assert caught.value.code == "context_length_exceeded"
+
+
 def test_an_empty_prompt_fails(text: Text) -> None:
     with pytest.raises(TextError) as caught:
         Generation({"prompt": ""}, text, LIMITS).begin()
