@@ -16,9 +16,11 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> bool:
 
     figure, panels = pyplot.subplots(1, len(rows), figsize=(5 * len(rows), 4), squeeze=False, layout="constrained")
     for row, panel in zip(rows, panels[0], strict=True):
-        for name, points in row["curves"].items():
-            seconds, speeds = [p["device_s"] for p in points], [p["speed"] for p in points]
-            panel.step(seconds, speeds, where="post", marker=".", label=name)
+        for colour, (name, lines) in zip(("C0", "C1"), row["curves"].items(), strict=True):
+            for number, points in enumerate(lines):
+                seconds, speeds = [p["device_s"] for p in points], [p["speed"] for p in points]
+                label = name if number == 0 else None
+                panel.step(seconds, speeds, where="post", marker=".", color=colour, label=label)
         if row["planted_speed"] is not None:
             panel.axhline(row["planted_speed"], linestyle=":", color="grey", label="planted")
         panel.set(title=row["subject"], xlabel="device seconds", ylabel="true speed over plain", xscale="log")

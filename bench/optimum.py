@@ -1,22 +1,28 @@
 """Whether the search finds what was planted: its set's true speed over that of the planted set, with decoys about.
 
-``python -m bench.optimum --layers 16 --seeds 0 1 2 3 4 --samplers greedy gp``. Costs are fixed, so nothing is timed and
+``python -m bench.optimum --layers 16 24 40 --samplers greedy gp tpe random``. Costs are fixed, so nothing is timed and
 the result depends on the seed alone. True speeds are by exact tables on prompts that no search saw. Leaving one out
-alone is given its best: of all sets of the most harmless sub-layers, the truly fastest.
+alone is given its best: of sets of the most harmless sub-layers, the truly fastest.
+
+The samplers follow the same warm start, so on each network the first is run whole and the others are told its scores.
 """
 
 import argparse
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 
+from bench.ours import SAMPLERS, new_notebook, ours
 from bench.report import save
-from bench.search import SAMPLERS, Judge, Subject, ours, planted_subject
+from bench.subjects import Judge, Subject, planted_subject
 from engine.search.costs import DeviceCosts, Load
-from engine.search.meter import Meter
-from engine.search.search import Budget
-from engine.search.trial import Source, Trial
+from engine.search.search import Budget, Settings
+from engine.search.trial import Notebook, Source, Trial
 from engine.search.units import union
 from engine.skipset import SkipSet
 
@@ -26,65 +32,128 @@ def fixed(layers: int) -> Load:
     return Load.of(DeviceCosts(layers, 0.3 / layers, 0.6 / layers, 0.1, ((1, 1.0), (4, 1.08), (7, 1.15))))
 
 
-def run(subject: Subject, sampler: str, seed: int) -> dict[str, Any]:
-    layers = subject.network.config.num_hidden_layers
-    load, meter = fixed(layers), Meter(subject.network.device)
-    found = ours(subject, load, meter, sampler, seed, Budget(1000))
-    judge, planted = Judge(subject, load), subject.planted or SkipSet()
-    speed, best = judge.speed(found["found"]), judge.speed(planted)
-    alone = max(judge.speed(one) for one in leave_one_out(found["scored"], len(planted)))
-    return {
-        "subject": subject.name,
-        "sampler": sampler,
-        "planted": best,
-        "found": speed,
-        "share": speed / best,
-        "leave_one_out_share": alone / best,
-        "bits": found["found"].bits(layers),
-        "trials": found["trials"],
-        "scoring_s": meter.search_s,
-        "host_s": found["host_s"],
-    }
+class Shared:
+    """A notebook that knows what searches before it scored on the same network: it is told, not scored again."""
+
+    def __init__(self, inner: Notebook, known: dict[tuple[SkipSet, int], Trial]) -> None:
+        self._inner, self._known = inner, known
+
+    @property
+    def can_propose(self) -> bool:
+        return self._inner.can_propose
+
+    def find(self, skip_set: SkipSet, prompts: int) -> Trial | None:
+        found, known = self._inner.find(skip_set, prompts), self._known.get((skip_set, prompts))
+        if found is None and known is not None and self._inner.claim(skip_set, known.source):
+            self._inner.record(known)
+            return known
+        return found
+
+    def claim(self, skip_set: SkipSet, source: Source) -> bool:
+        return self._inner.claim(skip_set, source)
+
+    def record(self, trial: Trial) -> None:
+        self._known[trial.skip_set, trial.prompts] = trial
+        self._inner.record(trial)
+
+    def propose(self, free: Iterable[SkipSet]) -> SkipSet | None:
+        return self._inner.propose(free)
+
+
+def rows_of(subject: Subject, samplers: Sequence[str], seed: int) -> Iterator[dict[str, Any]]:
+    """A row for each sampler."""
+    judge = Judge(subject, fixed(subject.layers), Settings().thresholds)
+    planted, known = subject.planted or SkipSet(), dict[tuple[SkipSet, int], Trial]()
+    best, alone = judge.speed(planted), 0.0
+    for sampler in samplers:
+        before = len(known)
+        notebook = Shared(new_notebook(subject, sampler, seed), known)
+        run = ours(subject, sampler, seed, Budget(2000), judge.load, notebook)
+        speed = judge.speed(run.found)
+        alone = alone or max(judge.speed(one) for one in leave_one_out(run.trials, len(planted)))
+        yield {
+            "subject": subject.name,
+            "num_planted": len(planted),
+            "sampler": sampler,
+            "planted": best,
+            "speed": speed,
+            "share": speed / best,
+            "leave_one_out_share": alone / best,
+            "bits": run.found.bits(subject.layers),
+            "trials": len(run.trials),
+            "by_source": run.by_source,
+            "scored_anew": len(known) - before,
+            "device_s": run.device_s,
+            "host_s": run.host_s,
+        }
 
 
 def leave_one_out(trials: Sequence[Trial], most: int) -> list[SkipSet]:
-    """The most harmless sub-layer, the two most harmless, and so on."""
+    """The most harmless sub-layers: sets of six sizes up to a quarter more than were planted."""
     alone = sorted((trial for trial in trials if trial.source is Source.LEAVE_ONE_OUT), key=lambda trial: trial.loss)
     ranked = [trial.skip_set for trial in alone]
-    return [union(ranked[:count]) for count in range(2, most + most // 2, 2)]
+    return [union(ranked[: most * part // 16]) for part in (4, 8, 11, 14, 17, 20)]
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Every run, and under it the samplers by depth."""
     lines = [
-        "| network | sampler | planted | found | share | leave-one-out alone | sets scored | device s | host s |",
+        "| network | planted | sampler | planted speed | found | share | leave-one-out alone | sets scored | host s |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row['subject']} | {row['sampler']} | {row['planted']:.3f} | {row['found']:.3f} | {row['share']:.3f} |"
-        f" {row['leave_one_out_share']:.3f} | {row['trials']} | {row['scoring_s']:.1f} | {row['host_s']:.1f} |"
+        f"| {row['subject']} | {row['num_planted']} of {len(row['bits'])} | {row['sampler']} | {row['planted']:.3f} |"
+        f" {row['speed']:.3f} | {row['share']:.3f} | {row['leave_one_out_share']:.3f} | {row['trials']} |"
+        f" {row['host_s']:.1f} |"
         for row in rows
     ]
-    return "\n".join(lines)
+    lines += [
+        "",
+        "| layers | sampler | n | share of the planted speed: lowest | median | best of all samplers |"
+        " sets scored, median | host s, median |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    return "\n".join([*lines, *_summary(rows)])
+
+
+def _summary(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    top: dict[str, float] = {}
+    for row in rows:
+        top[row["subject"]] = max(row["speed"], top.get(row["subject"], 0.0))
+    for bits, sampler in sorted({(len(row["bits"]), row["sampler"]) for row in rows}):
+        mine = [row for row in rows if len(row["bits"]) == bits and row["sampler"] == sampler]
+        shares = [row["share"] for row in mine]
+        wins = sum(row["speed"] >= top[row["subject"]] for row in mine)
+        yield (
+            f"| {bits // 2} | {sampler} | {len(mine)} | {min(shares):.3f} | {median(shares):.3f} | {wins} |"
+            f" {median(row['trials'] for row in mine):.0f} | {median(row['host_s'] for row in mine):.1f} |"
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, nargs="+", default=[16])
-    parser.add_argument("--hidden", type=int, default=128)
+    parser.add_argument("--hidden", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=96, help="of each reference")
+    parser.add_argument("--shares", type=float, nargs=2, default=[0.7, 0.4], help="of attentions and MLPs, planted")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--samplers", choices=SAMPLERS, nargs="+", default=["gp"])
+    parser.add_argument("--samplers", choices=SAMPLERS, nargs="+", default=["greedy"])
+    parser.add_argument("--log", type=Path, help="of finished rows, to continue from")
+    parser.add_argument("--name", default="optimum", help="of the results")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    rows = []
-    for layers in arguments.layers:
-        for seed in arguments.seeds:
-            subject = planted_subject(layers, arguments.hidden, arguments.tokens, seed)
-            for sampler in arguments.samplers:
-                rows.append(run(subject, sampler, seed))
-                print(table(rows[-1:]).splitlines()[-1], flush=True)
-    print(table(rows))
-    print(save("optimum", {"rows": rows}, table(rows)))
+    log: Path | None = arguments.log
+    rows = [json.loads(line) for line in log.read_text().splitlines()] if log and log.exists() else []
+    done = {row["subject"] for row in rows}
+    for seed, layers in product(arguments.seeds, arguments.layers):
+        subject = planted_subject(layers, arguments.hidden, arguments.tokens, seed, *arguments.shares)
+        if subject.name in done:
+            continue
+        rows += (new := list(rows_of(subject, arguments.samplers, seed)))
+        if log:
+            log.open("a").write("".join(json.dumps(row) + "\n" for row in new))
+        print(table(new), flush=True)
+        print(save(arguments.name, {"rows": rows}, table(rows), module="optimum"), flush=True)
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ class SearchJob(Body):
     budget: Budget = Budget()
     calibration: CalibrationChoice = CalibrationChoice()
     promote: bool = Field(default=True, description="make what is found the active set, if it beats all there is")
-    sampler: Sampler = "gp"
+    sampler: Sampler = "greedy"
     device_kind: DeviceKind | None = Field(default=None, description="that of the model's workers when left out")
     batch_class: BatchClass = Field(default="1", description="rows decoded together")
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
@@ -93,7 +93,7 @@ class ScheduleBody(Body):
     )
     max_age_days: int = Field(default=30, ge=1, le=3650, description="an older search is repeated whatever it found")
     batch_class: BatchClass = "1"
-    sampler: Sampler = "gp"
+    sampler: Sampler = "greedy"
     promote: bool = True
     calibration: Literal["recent", "builtin"] = "recent"
     is_paused: bool = False

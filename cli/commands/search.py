@@ -62,7 +62,7 @@ def search(
         list[str] | None, typer.Option(help="Prompts to judge by: text or JSON Lines. May be repeated.")
     ] = None,
     source: Annotated[Source | None, typer.Option(help="Without --calibration. Default: recent.")] = None,
-    sampler: Annotated[Sampler | None, typer.Option(help="Default: gp.")] = None,
+    sampler: Annotated[Sampler | None, typer.Option(help="Default: greedy.")] = None,
     device_kind: Annotated[DeviceKind | None, typer.Option(help="Default: that of the model's workers.")] = None,
     batch_class: Annotated[BatchClass | None, typer.Option(help="Rows decoded together. Default: 1.")] = None,
     promote: Annotated[bool, typer.Option(help="Activate what is found if it beats all there is.")] = True,

@@ -5,13 +5,17 @@ Knows no network: whoever calls it times the passes.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Self
 
 import numpy as np
 
 from engine.search.simulate import Counts
 from engine.search.steps import Steps
+from engine.search.units import contains
 from engine.skipset import SkipSet
+
+_ALIKE = 0.03  # difference of two timings that is as good as none
 
 TimePass = Callable[[SkipSet, int], float]  # seconds of one pass of a view, at a width
 
@@ -31,13 +35,20 @@ class DeviceCosts:
 
     @classmethod
     def fit(cls, layers: int, steps: Sequence[tuple[SkipSet, float]], verifies: Sequence[tuple[int, float]]) -> Self:
-        """Least squares over the steps of several views, in proportion to their length; no cost is below zero."""
-        counts = np.array([[layers - len(s.attention), layers - len(s.mlp), 1] for s, _ in steps], dtype=float)
-        seconds = np.array([took for _, took in steps])
-        fitted, *_ = np.linalg.lstsq(counts / seconds[:, None], np.ones(len(seconds)), rcond=None)
+        """Least squares over the steps of several views, in proportion to their length; no cost is below zero.
+
+        Noise only ever adds, so a pass is taken to last no longer than any that does all it does and more: a single
+        disturbed one would make drafts look cheap, or verifies free.
+        """
+        widths, seconds = zip(*verifies, strict=True)
+        rising = np.minimum.accumulate(seconds[::-1])[::-1].tolist()
+        every = [*steps, (SkipSet(), rising[0])]
+        bounded = [(one, min(took for other, took in every if contains(one, other))) for one, _ in steps]
+        counts = np.array([[layers - len(s.attention), layers - len(s.mlp), 1] for s, _ in bounded], dtype=float)
+        least = np.array([took for _, took in bounded])
+        fitted, *_ = np.linalg.lstsq(counts / least[:, None], np.ones(len(least)), rcond=None)
         attention, mlp, rest = np.maximum(fitted, 0.0).tolist()
-        rising = np.maximum.accumulate([took for _, took in verifies]).tolist()  # noise only ever adds
-        return cls(layers, attention, mlp, rest, tuple(zip((width for width, _ in verifies), rising, strict=True)))
+        return cls(layers, attention, mlp, rest, tuple(zip(widths, rising, strict=True)))
 
     @property
     def plain_s(self) -> float:
@@ -95,21 +106,29 @@ class Load:
 def measure(time_pass: TimePass, layers: int, most: int, repeats: int = 5) -> Steps[DeviceCosts]:
     """Time plain steps, views without attention, without MLPs and without either, and verifies up to ``most`` drafts.
 
-    In turn, one warm-up each, then the best of ``repeats``: whatever else runs on the machine only ever adds time, and
-    a plain step that was disturbed alone would make every draft look cheap.
+    In turn, one warm-up each, then the best of ``repeats`` or more: of a pass whose two best differ it is not known yet
+    how long it takes undisturbed, so all go on until they agree, four times ``repeats`` at most.
     """
     every = range(layers)
     views = [SkipSet(), SkipSet.of(every), SkipSet.of((), every), SkipSet.of(every, every)]
     widths = sorted({1 + max(1, most // 2), 1 + most})
     passes = [*((view, 1) for view in views), *((SkipSet(), width) for width in widths)]
     taken: list[list[float]] = [[] for _ in passes]
-    for repeat in range(repeats + 1):
+    for repeat in range(4 * repeats + 1):
         for (view, width), times in zip(passes, taken, strict=True):
             took = time_pass(view, width)
             if repeat:
                 times.append(took)
             yield
+        if repeat >= repeats and all(_agree(times) for times in taken):
+            break
     best = [min(times) for times in taken]
     steps = list(zip(views, best, strict=False))
     verifies = [(1, best[0]), *zip(widths, best[len(views) :], strict=True)]
     return DeviceCosts.fit(layers, steps, verifies)
+
+
+def _agree(times: Sequence[float]) -> bool:
+    """Whether the two best of them are as good as equal."""
+    best, second, *_ = [*sorted(times), inf]
+    return second <= best * (1 + _ALIKE)

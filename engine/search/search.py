@@ -241,10 +241,14 @@ class Search:
         return trial
 
     def _settle(self) -> Steps[Verdict]:
-        """Judge the best sets, and the incumbent, on prompts none of them was chosen by."""
+        """Judge the best sets, and the incumbent, on prompts none of them was chosen by.
+
+        A budget may end before any set has seen all prompts: then those are judged that did best on few.
+        """
         held_out = yield from self._references.write(self._calibration.held_out)
-        whole = [trial for trial in self.trials.values() if trial.prompts == len(self._scored) and len(trial.skip_set)]
-        chosen = sorted(whole, key=lambda trial: -trial.speed)[: self._settings.finalists]
+        scored = [trial for trial in self.trials.values() if trial.skip_set]
+        whole = [trial for trial in scored if trial.prompts == len(self._scored)]
+        chosen = sorted(whole or scored, key=lambda trial: -trial.speed)[: self._settings.finalists]
         sets = list(dict.fromkeys([trial.skip_set for trial in chosen] + self._incumbents))
         finalists = yield from rescore(self._objective, sets, held_out, self._settings.thresholds)
         if self._time_contender is None:

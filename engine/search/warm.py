@@ -17,7 +17,7 @@ from engine.skipset import SkipSet
 
 Score = Callable[[SkipSet, Source], Steps[Trial]]
 
-_HARMLESS = 0.01  # wrong first drafts below which first and last layers may be skipped like any other
+_HARMLESS = 0.01  # wrong first drafts below which a unit alone does no harm
 _HOPELESS = 0.6  # wrong first drafts of a unit alone above which no set with it is tried
 _FALLEN = 0.9  # of the best speed: the frontier ends below it
 
@@ -41,7 +41,7 @@ def leave_one_out(score: Score, load: Load, pairs: Sequence[Pair]) -> Steps[list
         alone[unit] = yield from score(unit, Source.LEAVE_ONE_OUT)
     together = yield from _pairs(score, alone, pairs)
     halves = union(pair.skip_set for pair in together)
-    usable = [*together, *(t for unit, t in alone.items() if not contains(halves, unit) and _may_skip(t, load.layers))]
+    usable = [*together, *(t for unit, t in alone.items() if not contains(halves, unit) and t.loss < _HOPELESS)]
     return sorted((Priced(t.skip_set, _price(t, empty, load)) for t in usable), key=lambda priced: priced.price)
 
 
@@ -58,13 +58,6 @@ def _pairs(score: Score, alone: dict[SkipSet, Trial], pairs: Sequence[Pair]) -> 
 
 def _halves(pair: SkipSet) -> list[SkipSet]:
     return [*(SkipSet.of([layer]) for layer in pair.attention), *(SkipSet.of((), [layer]) for layer in pair.mlp)]
-
-
-def _may_skip(trial: Trial, layers: int) -> bool:
-    ends = {0, layers - 1}
-    if ends & (trial.skip_set.attention | trial.skip_set.mlp):
-        return trial.loss < _HARMLESS
-    return trial.loss < _HOPELESS
 
 
 def _price(trial: Trial, before: Trial, load: Load) -> float:

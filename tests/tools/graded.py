@@ -11,7 +11,7 @@ from engine.attention import adopt
 from engine.cache import CacheShape, SlotCache
 from engine.draft.skip import SkipDrafter
 from engine.loop import agreeing
-from engine.passes import Chunk, Pass, logits_of, write
+from engine.passes import IDLE, Chunk, Pass, logits_of, write
 from engine.request import Request
 from engine.row import Row
 from engine.sample import pick
@@ -52,14 +52,46 @@ def decode_for_real(network: PreTrainedModel, skip_set: SkipSet, request: Reques
     while row.finish_reason is None:
         (drafts,) = drafter.propose([row], [()], [min(reach.most, row.tokens_left - 1)], reach.threshold)
         picks = _picks(network, cache, row, drafts)
-        accepted = agreeing(drafts, picks)
-        reach = reach.after(len(drafts), accepted)
-        counts.lengths[len(drafts)] += 1
-        counts.accepted += accepted
-        row.length += accepted + 1
-        row.take(picks[: accepted + 1])
-    counts.tokens = row.num_generated
+        _take(row, drafts, picks, counts)
+        reach = reach.after(len(drafts), agreeing(drafts, picks))
     return counts
+
+
+def decode_together(network: PreTrainedModel, skip_set: SkipSet, requests: Sequence[Request], most: int) -> Counts:
+    """The same for rows of one batch in slots 0, 1, ..., ``most`` drafts a round while there is room for them."""
+    cache = cache_of(network, len(requests), max(len(one.prompt) + one.max_tokens for one in requests))
+    drafter = SkipDrafter(draft_view(network, skip_set), cache)
+    rows, counts = [Row(request, frozenset(), None) for request in requests], Counts()
+    for slot, row in enumerate(rows):
+        cache.seat(slot, len(row.tokens) + row.tokens_left)
+        row.length = len(row.tokens) - 1
+    write(network, Pass(cache, 0, [Chunk(row.tokens[:-1], 0) for row in rows]))
+    while any(is_open := [row.finish_reason is None for row in rows]):
+        limits = [
+            min(most, row.tokens_left - 1) if row_open else 0 for row, row_open in zip(rows, is_open, strict=True)
+        ]
+        drafted = drafter.propose(rows, [() for _ in rows], limits)
+        run = Pass(cache, 0, [_chunk(row, drafts) for row, drafts in zip(rows, drafted, strict=True)])
+        prefixes = [row.prefix(drafts) for row, drafts in zip(rows, drafted, strict=True)]
+        picks = pick(logits_of(network, run), [row.request.sampling for row in rows], run.positions, prefixes)
+        for row, drafts, picked in zip(rows, drafted, picks.tokens, strict=True):
+            if row.finish_reason is None:
+                _take(row, drafts, picked, counts)
+    return counts
+
+
+def _chunk(row: Row, drafts: Sequence[int]) -> Chunk:
+    return Chunk([row.pending, *drafts], row.length) if row.finish_reason is None else IDLE
+
+
+def _take(row: Row, drafts: Sequence[int], picks: list[int], counts: Counts) -> None:
+    """Keep what was right of a round, and one token more."""
+    accepted = agreeing(drafts, picks)
+    counts.lengths[len(drafts)] += 1
+    counts.accepted += accepted
+    counts.tokens += accepted + 1
+    row.length += accepted + 1
+    row.take(picks[: accepted + 1])
 
 
 def _picks(network: PreTrainedModel, cache: SlotCache, row: Row, drafts: Sequence[int]) -> list[int]:

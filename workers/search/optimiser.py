@@ -65,7 +65,7 @@ class StudyNotebook:
     """The ``Notebook`` of one worker; workers that share a study have different ``owner`` names."""
 
     def __init__(
-        self, study: optuna.Study, layers: int, owner: str, sampler: Sampler = Sampler.GP, seed: int = 0
+        self, study: optuna.Study, layers: int, owner: str, sampler: Sampler = Sampler.GREEDY, seed: int = 0
     ) -> None:
         self._study, self._layers, self._owner, self._kind = study, layers, owner, sampler
         self._sampler = sampler_of(sampler, seed)

@@ -112,7 +112,7 @@ def test_a_search_gets_its_defaults() -> None:
     job = parse(BODY, json.dumps(SEARCH).encode())
 
     assert isinstance(job, SearchJob)
-    assert (job.budget.trials, job.budget.seconds, job.promote, job.sampler) == (400, None, True, "gp")
+    assert (job.budget.trials, job.budget.seconds, job.promote, job.sampler) == (400, None, True, "greedy")
     assert (job.calibration.source, job.batch_class, job.device_kind) == (None, "1", None)
 
 

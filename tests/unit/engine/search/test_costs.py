@@ -26,8 +26,13 @@ def device(disturb: Callable[[int], float]) -> Callable[[SkipSet, int], float]:
 
 @pytest.mark.parametrize(
     "disturb",
-    [lambda _: 0.0, lambda number: 1.0 if number < 6 else 0.0, lambda number: 0.05 * (number % 7 == 0)],
-    ids=["quiet", "cold", "busy now and then"],
+    [
+        lambda _: 0.0,
+        lambda number: 1.0 if number < 6 else 0.0,
+        lambda number: 0.05 * (number % 7 == 0),
+        lambda number: 0.5 / (1 + number) if number < 48 else 0.0,
+    ],
+    ids=["quiet", "cold", "busy now and then", "busy for longer than five turns"],
 )
 def test_costs_are_found(disturb: Callable[[int], float]) -> None:
     found = drain(measure(device(disturb), LAYERS, 6))
@@ -37,6 +42,16 @@ def test_costs_are_found(disturb: Callable[[int], float]) -> None:
     assert [found.verify_s(width) for width in (1, 4, 6, 9)] == pytest.approx(
         [TRUE.verify_s(width) for width in (1, 4, 6, 9)]
     )
+
+
+@pytest.mark.parametrize("which", range(6))
+def test_one_pass_that_is_never_quiet_does_not_spoil_the_rest(which: int) -> None:
+    """Its 0.05 s are up to twice what a pass takes; drafts stay right to a quarter of a plain step."""
+    found = drain(measure(device(lambda number: 0.05 if number % 6 == which else 0.0), LAYERS, 6))
+
+    for one in (SkipSet(), SkipSet.of([3], [4, 5]), SkipSet.of(range(9), range(4))):
+        assert found.draft_s(one) / found.plain_s == pytest.approx(TRUE.draft_s(one) / TRUE.plain_s, rel=0.25)
+    assert TRUE.plain_s <= found.plain_s <= found.verify_s(4) <= found.verify_s(7)
 
 
 def test_speed_is_tokens_over_seconds() -> None:
