@@ -25,6 +25,12 @@ ROUTES = [
     ("POST", "/v1/batches/x/cancel"), ("POST", "/v1/chat/completions"), ("POST", "/v1/completions"),
     ("POST", "/v1/tenants"), ("GET", "/v1/tenants"), ("GET", "/v1/tenants/x"), ("PATCH", "/v1/tenants/x"),
     ("GET", "/v1/audit"),
+    ("GET", "/v1/models/x/skip-sets/x"), ("POST", "/v1/models/x/skip-sets/x/activate"),
+    ("POST", "/v1/models/x/skip-sets/rollback"), ("GET", "/v1/models/x/activations"),
+    ("GET", "/v1/models/x/schedule"), ("PUT", "/v1/models/x/schedule"), ("DELETE", "/v1/models/x/schedule"),
+    ("GET", "/v1/models/x/schedule/fires"),
+    ("GET", "/v1/searches"), ("GET", "/v1/searches/x"), ("GET", "/v1/searches/x/report"),
+    ("GET", "/v1/searches/x/trials"),
     ("GET", "/v1/workers"), ("POST", "/v1/keys"), ("GET", "/v1/keys"), ("DELETE", "/v1/keys/x"),
 ]  # fmt: skip
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog
 from apiflask import APIFlask
 from werkzeug.serving import make_server
 
@@ -39,6 +40,8 @@ def skim(
     app: APIFlask, caller: Caller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Iterator[Skim]:
     """Runs a command against the service, listening on loopback, and gives what it printed."""
+    # the service logs in this process, and unless told otherwise on the output that is looked at
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     found: Services = app.extensions[EXTENSION]
     found.bell.close(timeout_s=0)  # it has nobody to ring, and would say so on the output that is looked at
     server = make_server("127.0.0.1", 0, app, threaded=True)
@@ -58,6 +61,7 @@ def skim(
     server.shutdown()
     thread.join()
     server.server_close()
+    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)
