@@ -113,8 +113,12 @@ def test_cancelled_job_ends_with_its_own_code(stack: Any, tmp_path: Path) -> Non
     assert stack("show", job_id, "--wait").returncode == 8
 
 
-def test_what_failed_is_tried_again(stack: Any) -> None:
-    job_id = stack("submit", "-", "--kind", "generate", stdin="far too long " * 2000).stdout.strip()
+def test_what_failed_is_tried_again(stack: Any, tmp_path: Path) -> None:
+    # Only a worker knows what a template makes of earlier turns.
+    said = [("user", "far too long " * 2000), ("assistant", "Indeed."), ("user", "Was it?")]
+    chat = {"messages": [{"role": role, "content": content} for role, content in said]}
+    (tmp_path / "chat.jsonl").write_text(json.dumps(chat))
+    job_id = stack("submit", str(tmp_path)).stdout.strip()
     assert stack("show", job_id, "--wait").returncode == 8
 
     done = stack("retry", job_id, "--wait", "--json")
