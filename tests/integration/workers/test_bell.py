@@ -112,8 +112,7 @@ def test_more_queues_than_it_can_note_are_dropped(open_bell: Open) -> None:
 
     noted = [bell.ring(f"model-{number}", Lane.BULK) for number in range(10)]
 
-    assert noted.count(True) <= 3  # two that wait and perhaps one being rung
-    assert not noted[-1]
+    assert 2 <= noted.count(True) <= 3  # two that wait and perhaps one being rung, whenever its thread takes it
 
 
 def test_a_closed_bell_does_not_ring(open_bell: Open) -> None:
