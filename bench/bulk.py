@@ -6,10 +6,6 @@ Greedy, a fixed number of new tokens at most, prompts truncated to their first w
 
 import argparse
 import json
-import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +16,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from bench.report import Spread, save
+from bench.stack import Stack, running
 from engine.load import Loaded, load
 from engine.loop import Engine, Options
 from engine.request import Failed, Finished, Request
@@ -70,19 +67,13 @@ def run_engine(engine: Engine, prompts: Tokens, max_tokens: int) -> Tokens:
 
 
 class Service:
-    """A stack of its own in a temporary home, driven over HTTP."""
+    """A stack of its own, driven over HTTP."""
 
-    def __init__(self, home: Path, port: int) -> None:
-        self._environment = {**os.environ, "SKIM_HOME": str(home)}
-        self._skim = str(Path(sys.executable).with_name("skim"))
-        self._run("up", "--detach", "--port", str(port), "--flower-port", str(port + 1))
-        key = json.loads((home / "credentials").read_text())["api_key"]
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
         self.http = httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {key}"}, timeout=60
+            base_url=f"http://127.0.0.1:{stack.port}", headers={"Authorization": f"Bearer {stack.key}"}, timeout=60
         )
-
-    def _run(self, *arguments: str) -> None:
-        subprocess.run([self._skim, *arguments], check=True, env=self._environment)
 
     def submit(self, documents: Sequence[str], max_tokens: int) -> list[str]:
         """Submit, wait to the end, fetch the texts."""
@@ -102,8 +93,10 @@ class Service:
         """Wait until one whole job has gone through."""
         self.submit(["warm up"], 4)
 
-    def stop(self) -> None:
-        self._run("down")
+
+def load_demo(stack: Stack) -> Loaded:
+    """The network that the stack serves, in this process."""
+    return load(str(stack.home / "models" / MODEL), home=stack.home)
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -174,15 +167,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--port", type=int, default=8790)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="skim-bench-") as name:
-        home = Path(name)
-        home.chmod(0o755)
-        service = Service(home, arguments.port)
-        try:
-            loaded = load(str(home / "models" / MODEL), home=home)
-            results = measure(arguments, loaded, service)
-        finally:
-            service.stop()
+    with running(arguments.port) as stack:
+        results = measure(arguments, load_demo(stack), Service(stack))
     print(table(results))
     print(save("bulk", results, table(results)))
 

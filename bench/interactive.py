@@ -8,7 +8,6 @@ has arrived. The lag of a piece runs from its entry in Redis, made by the worker
 import argparse
 import json
 import random
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from redis import Redis
 
 from bench.bulk import MODEL, TEXT, Service, read_documents
 from bench.report import RESULTS, save
+from bench.stack import running
 
 BULK_WORDS = 250
 BULK_ITEMS = 400
@@ -190,14 +190,8 @@ def main() -> None:
     parser.add_argument("--words", type=int, default=120, help="of each interactive prompt")
     parser.add_argument("--port", type=int, default=8790)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="skim-bench-") as name:
-        home = Path(name)
-        home.chmod(0o755)
-        service = Service(home, arguments.port)
-        try:
-            results = measure(arguments, service)
-        finally:
-            service.stop()
+    with running(arguments.port) as stack:
+        results = measure(arguments, Service(stack))
     print(table(results))
     print(save("interactive", results, table(results)))
     plot(RESULTS / "interactive.png", results)

@@ -6,14 +6,14 @@ decode all items, in turn, and stops the stack. Greedy; every item is a few word
 
 import argparse
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.bulk import MODEL, Service, encode, run_engine, timed
+from bench.bulk import Service, encode, load_demo, run_engine, timed
 from bench.report import Spread, save
-from engine.load import Loaded, load
+from bench.stack import running
+from engine.load import Loaded
 from engine.loop import Engine, Options
 
 
@@ -82,15 +82,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--port", type=int, default=8790)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="skim-bench-") as name:
-        home = Path(name)
-        home.chmod(0o755)
-        service = Service(home, arguments.port)
-        try:
-            loaded = load(str(home / "models" / MODEL), home=home)
-            results = measure(arguments, loaded, service)
-        finally:
-            service.stop()
+    with running(arguments.port) as stack:
+        results = measure(arguments, load_demo(stack), Service(stack))
     print(table(results))
     print(save("overhead", results, table(results)))
 

@@ -10,7 +10,6 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ from typing import Any
 import psutil
 
 from bench.report import Spread, save
+from bench.stack import Stack, running
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "smollm2-135m-instruct"
@@ -78,16 +78,9 @@ def hammer(port: int, ask: Ask, clients: int, seconds: float) -> Rate:
 class Service:
     """A stack of its own without workers, so that nothing but the API and the database is busy."""
 
-    def __init__(self, home: Path, port: int) -> None:
-        self._environment = {**os.environ, "SKIM_HOME": str(home)}
-        self._skim = str(Path(sys.executable).with_name("skim"))
-        self.port = port
-        self._run("up", "--detach", "--workers", "0", "--port", str(port), "--flower-port", str(port + 1))
-        key = json.loads((home / "credentials").read_text())["api_key"]
-        self.headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-
-    def _run(self, *arguments: str) -> None:
-        subprocess.run([self._skim, *arguments], check=True, env=self._environment, cwd=ROOT)
+    def __init__(self, stack: Stack) -> None:
+        self.port = stack.port
+        self.headers = {"Authorization": f"Bearer {stack.key}", "Content-Type": "application/json"}
 
     def send(self, ask: Ask) -> Any:
         """One request; returns its JSON."""
@@ -106,10 +99,6 @@ class Service:
         listeners = {one.pid for one in psutil.net_connections("tcp") if one.laddr and one.laddr[1] == self.port}
         processes = (psutil.Process(pid) for pid in listeners if pid is not None)
         return next(one for one in processes if not one.children())
-
-    def stop(self) -> None:
-        """End the stack."""
-        self._run("down")
 
 
 @contextmanager
@@ -215,14 +204,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--port", type=int, default=8790)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="skim-bench-") as name:
-        home = Path(name)
-        home.chmod(0o755)
-        service = Service(home, arguments.port)
-        try:
-            results = measure(arguments, service)
-        finally:
-            service.stop()
+    with running(arguments.port, "--workers", "0") as stack:
+        results = measure(arguments, Service(stack))
     print(table(results))
     print(save("service", results, table(results)))
 

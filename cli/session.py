@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import typer
@@ -15,6 +16,8 @@ from cli.stack.home import Home
 from cli.stack.ready import local_key
 from cli.stack.state import running_state
 from cli.steps import Steps
+from cli.tables import rows_table
+from cli.views import Json
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 PIPED_WIDTH = 200  # columns of a table that no terminal limits
@@ -51,6 +54,13 @@ class Session:
             state = running_state(self.home)
             url = state.api_url if state else DEFAULT_URL
         return Client(url, self.settings.api_key or local_key(self.home))
+
+    def print_page(self, page: Json, columns: Sequence[str], *, as_json: bool) -> None:
+        """Write a list that the API gave, as a table of these columns or as it came."""
+        if as_json:
+            self.print_json(page)
+        else:
+            self.out.print(rows_table(page["data"], columns))
 
     def print_json(self, document: object) -> None:
         """Write a document to standard output, indented."""

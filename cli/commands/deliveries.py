@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from cli.session import session
-from cli.tables import rows_table
 
 COLUMNS = ("id", "status", "attempts", "next_attempt_at", "ended_at", "last_error", "url")
 
@@ -24,7 +23,4 @@ def deliveries(
         if retry is not None:
             client.deliver_again(job, retry)
         page = client.deliveries(job)
-    if as_json:
-        here.print_json(page)
-    else:
-        here.out.print(rows_table(page["data"], COLUMNS))
+    here.print_page(page, COLUMNS, as_json=as_json)

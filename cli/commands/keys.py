@@ -10,7 +10,6 @@ import typer
 
 from cli.commands.submit import given
 from cli.session import session
-from cli.tables import rows_table
 
 COLUMNS = ("id", "name", "prefix", "scopes", "created_at", "expires_at", "revoked_at", "last_used_at")
 
@@ -40,10 +39,7 @@ def list_keys(context: typer.Context, as_json: AsJson = False) -> None:
     here = session(context)
     with here.client() as client:
         page = client.keys()
-    if as_json:
-        here.print_json(page)
-    else:
-        here.out.print(rows_table(page["data"], COLUMNS))
+    here.print_page(page, COLUMNS, as_json=as_json)
 
 
 @app.command()

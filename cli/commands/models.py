@@ -43,10 +43,7 @@ def list_models(context: typer.Context, as_json: AsJson = False) -> None:
     here = session(context)
     with here.client() as client:
         page = client.models()
-    if as_json:
-        here.print_json(page)
-    else:
-        here.out.print(rows_table(page["data"], COLUMNS))
+    here.print_page(page, COLUMNS, as_json=as_json)
 
 
 @app.command()

@@ -9,7 +9,7 @@ import typer
 from cli.commands.search import BatchClass, Model, Sampler, Source
 from cli.commands.submit import given
 from cli.session import Session, session
-from cli.tables import facts_table, rows_table
+from cli.tables import facts_table
 from cli.views import Json
 
 NIGHTS = ("fire_time", "decision", "reason", "detail", "search_id", "outcome", "is_promoted", "note")
@@ -81,10 +81,7 @@ def nights(
     here = session(context)
     with here.client() as client:
         page = client.nights(model, limit)
-    if as_json:
-        here.print_json(page)
-    else:
-        here.out.print(rows_table(page["data"], NIGHTS))
+    here.print_page(page, NIGHTS, as_json=as_json)
 
 
 def _print(here: Session, found: Json, *, as_json: bool) -> None:

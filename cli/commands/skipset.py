@@ -11,7 +11,6 @@ from cli.commands.search import BatchClass, DeviceKind, Model
 from cli.errors import Missing
 from cli.layers import Losses, layer_map, summary
 from cli.session import session
-from cli.tables import rows_table
 from cli.views import Json
 
 COLUMNS = ("id", "device_kind", "dtype", "batch_class", "is_active", "stale_since", "created_at", "activated_at")
@@ -28,10 +27,7 @@ def list_skip_sets(context: typer.Context, model: Model, as_json: AsJson = False
     here = session(context)
     with here.client() as client:
         page = client.skip_sets(model)
-    if as_json:
-        here.print_json(page)
-    else:
-        here.out.print(rows_table(page["data"], COLUMNS))
+    here.print_page(page, COLUMNS, as_json=as_json)
 
 
 @app.command()
@@ -101,10 +97,7 @@ def history(
     here = session(context)
     with here.client() as client:
         page = client.activations(model, limit)
-    if as_json:
-        here.print_json(page)
-    else:
-        here.out.print(rows_table(page["data"], HISTORY))
+    here.print_page(page, HISTORY, as_json=as_json)
 
 
 def _active(client: Client, model: str) -> list[Json]:

@@ -60,10 +60,7 @@ def list_tenants(context: typer.Context, as_json: AsJson = False) -> None:
     here = session(context)
     with here.client() as client:
         page = client.tenants()
-    if as_json:
-        here.print_json(page)
-    else:
-        here.out.print(rows_table(page["data"], COLUMNS))
+    here.print_page(page, COLUMNS, as_json=as_json)
 
 
 @app.command()
