@@ -71,7 +71,7 @@ def test_bootstrap(process_commands: Commands, environment: dict[str, str], root
     )
 
     assert done.returncode == 0, done.stderr
-    assert re.search(r"\bsk-\w+", done.stdout)
+    assert re.search(r"\bsk-[\w-]{43}", done.stdout)
     assert HEAVY & set(IMPORTED.findall(done.stderr)) == set()
 
 
