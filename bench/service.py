@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from bench.report import Spread, save
+from bench.report import RESULTS, Spread, save
 from bench.stack import Stack, running
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -197,6 +197,28 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def plot(path: Path, results: dict[str, Any]) -> None:
+    """Requests per second of both, by clients. Needs the ``bench`` extras."""
+    import matplotlib  # noqa: PLC0415  an optional dependency
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot  # noqa: PLC0415
+
+    figure, panels = pyplot.subplots(1, 2, figsize=(8.0, 3.0), layout="constrained")
+    for panel, name in zip(panels, ("poll", "submit"), strict=True):
+        for shift, arm in ((-0.2, "bare"), (0.2, "service")):
+            rates = [results["rates"][f"{name}, {clients} clients"][arm]["requests_per_s"] for clients in CLIENTS]
+            middles = [rate.median for rate in rates]
+            errors = [[rate.median - rate.low for rate in rates], [rate.high - rate.median for rate in rates]]
+            panel.bar([place + shift for place in range(len(rates))], middles, 0.4, yerr=errors, label=arm)
+        panel.set_xticks(range(len(CLIENTS)), [f"{clients} clients" for clients in CLIENTS])
+        panel.set_title(name)
+    panels[0].set_ylabel("requests/s")
+    panels[1].legend(frameon=False)
+    figure.savefig(path, dpi=90)
+    pyplot.close(figure)
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -208,6 +230,7 @@ def main() -> None:
         results = measure(arguments, Service(stack))
     print(table(results))
     print(save("service", results, table(results)))
+    plot(RESULTS / "service.png", results)
 
 
 if __name__ == "__main__":
