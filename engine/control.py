@@ -15,6 +15,7 @@ from engine.probes import Probes
 from engine.request import Drafter, Exit
 
 _PROBE = Plan(Drafter.SKIP, 1)
+_MARGIN = 0.04  # that lookup must promise over no drafts: rates of matches, the best length taken, promise too much
 
 
 @dataclass(slots=True)
@@ -101,12 +102,13 @@ class Controller:
         kinds = [Drafter.LOOKUP]
         if self._can_skip and outlook.most_room:
             kinds += [Drafter.SKIP, Drafter.CASCADE]
-        best, least = Plan(), np.inf
+        best, least = Plan(), float(_times(Drafter.LOOKUP, outlook, prices, load)[0])
+        bar = least * (1 - _MARGIN)
         for kind in kinds:
             times = _times(kind, outlook, prices, load)[: most + 1]
             count = int(times.argmin())
-            if times[count] < least:
-                best, least = Plan(kind if count else Drafter.PLAIN, count), float(times[count])
+            if count and times[count] < (bar if kind is Drafter.LOOKUP else least):
+                best, least = Plan(kind, count), float(times[count])
         is_probe = best.drafter in (Drafter.PLAIN, Drafter.LOOKUP) and self._probe_pays(
             outlook, prices, load, least, most
         )
