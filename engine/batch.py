@@ -12,6 +12,7 @@ from engine.cache import SlotCache
 from engine.row import Row
 
 _SHORTEST_SHARED = 16  # tokens; a shorter common prefix costs more to copy than to compute
+_MOST_AHEAD = 8  # interactive rows in turn that go before one that has no slot of its own
 
 
 class Batch:
@@ -24,6 +25,7 @@ class Batch:
         self._interactive: deque[Row] = deque()
         self._alone: deque[Row] = deque()
         self._bulk: deque[Row] = deque()
+        self._num_ahead = 0  # interactive rows that went before who has no slot of its own, since that had a turn
 
     @property
     def num_waiting(self) -> int:
@@ -86,13 +88,22 @@ class Batch:
     def _next(self) -> Row | None:
         if any(row.request.alone for row in self.rows):
             return None
-        if self._interactive and self._num_interactive < self._most_interactive:
-            return self._interactive.popleft() if len(self.rows) < self._slots or self._park() else None
+        is_owed = self._num_ahead >= _MOST_AHEAD and self._is_overtaking
+        if self._interactive and self._num_interactive < self._most_interactive and not is_owed:
+            if len(self.rows) == self._slots and not self._park():
+                return None
+            self._num_ahead += self._is_overtaking
+            return self._interactive.popleft()
         if self._alone:
             return None if self.rows else self._alone.popleft()
         if self._bulk and len(self.rows) < self._slots and self._num_bulk < self._most_bulk:
             return self._bulk.popleft()
         return None
+
+    @property
+    def _is_overtaking(self) -> bool:
+        """Whether interactive rows that are admitted go before others that have no slot of their own."""
+        return bool(self._alone) or (not self._reserved and bool(self._bulk or self._num_bulk))
 
     @property
     def _num_bulk(self) -> int:
@@ -172,6 +183,8 @@ class Batch:
 
     def retire(self, row: Row) -> None:
         """Take a row out and close the gap with at most two copies."""
+        if row.request.alone or not row.request.interactive:
+            self._num_ahead = 0
         here = self.rows.index(row)
         decoding = self.num_decoding
         if here < decoding:

@@ -220,6 +220,50 @@ def test_alone_waits_for_an_empty_batch_and_bulk_for_it() -> None:
     assert sorted(ids(batch.admit())) == ["after", "urgent"]
 
 
+@pytest.mark.parametrize(("slots", "alone"), [(1, False), (1, True), (4, True)])
+def test_nobody_starves_without_a_slot_of_its_own(slots: int, alone: bool) -> None:
+    """However many interactive rows come, two for each that goes."""
+    batch = batch_of(slots)
+    batch.enqueue(row_of("patient", alone=alone))
+    order: list[str] = []
+    for number in range(30):
+        batch.enqueue(row_of(f"urgent {number}", interactive=True))
+        batch.enqueue(row_of(f"urgent {number} too", interactive=True))
+        batch.admit()
+        order.append(batch.rows[0].request.id)
+        batch.withdraw(order[-1])
+
+    assert order.index("patient") == 8
+
+
+def test_bulk_work_on_the_only_slot_keeps_its_turn() -> None:
+    batch = batch_of(1)
+    batch.enqueue(row_of("patient"))
+    for number in range(10):
+        batch.enqueue(row_of(f"urgent {number}", interactive=True))
+    for number in range(8):
+        assert ids(batch.admit()) == [f"urgent {number}"]
+        batch.withdraw(f"urgent {number}")
+
+    assert ids(batch.admit()) == ["patient"]
+    assert batch.admit() == []
+    batch.withdraw("patient")
+    assert ids(batch.admit()) == ["urgent 8"]
+
+
+def test_who_is_owed_a_turn_and_leaves_holds_nobody_up() -> None:
+    batch = batch_of(1)
+    batch.enqueue(row_of("patient"))
+    for number in range(9):
+        batch.enqueue(row_of(f"urgent {number}", interactive=True))
+    for number in range(8):
+        batch.admit()
+        batch.withdraw(f"urgent {number}")
+    batch.withdraw("patient")
+
+    assert ids(batch.admit()) == ["urgent 8"]
+
+
 @pytest.mark.parametrize(("common", "copied"), [(15, 0), (16, 16), (30, 30)])
 def test_a_common_prefix_is_copied(common: int, copied: int) -> None:
     batch = batch_of(4)
