@@ -30,7 +30,7 @@ demo: setup ## summarise the bundled documents on the real stack, then stop it
 	@$(BIN)/skim demo
 
 # Two at a time, one thread each, as long as no engine is started: two engines at once would slow each other many times.
-ALONE := tests/faults tests/integration/engine tests/integration/stack tests/integration/workers tests/acceptance tests/gpu
+ALONE := tests/integration/engine tests/integration/stack tests/acceptance/readme tests/acceptance/stack tests/gpu
 PAIRED := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test: setup ## run the whole suite
