@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup ## summarise the bundled documents on the real stack, then stop it
 	@$(BIN)/skim demo
 
-# Two at a time, one thread each, as long as no engine is started: two engines at once would slow each other many times.
+# Two at a time, one thread each, but for those that start engines of more threads: two of these slow each other many times.
 ALONE := tests/integration/engine tests/integration/stack tests/acceptance/readme tests/acceptance/stack tests/gpu
 PAIRED := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
