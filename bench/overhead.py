@@ -1,14 +1,19 @@
 """What the service costs over the bare engine on many short items: both in turn, the same prompts, the same rows.
 
 ``python -m bench.overhead --documents FILE.jsonl`` starts a stack of its own and an engine in this process, lets either
-decode all items, in turn, and stops the stack. Greedy; every item is a few words of a document.
+decode all items, in turn, and stops the stack. Greedy; every item is a few words of a document. Where both share their
+cores, what the service's other processes compute is time that the engine does not have: it is counted too.
 """
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from bench.bulk import Service, encode, load_demo, run_engine, timed
 from bench.report import Spread, save
@@ -28,6 +33,23 @@ def read_items(path: Path, count: int, words: int) -> list[str]:
     return pieces[:count]
 
 
+def others_s(home: Path) -> float:
+    """Processor seconds so far of all processes of the stack but the engine, those of Postgres and Redis included."""
+    found: set[psutil.Process] = set()
+    for one in psutil.process_iter():
+        with suppress(psutil.Error):
+            if one.environ().get("SKIM_HOME") == str(home) or any(str(home) in word for word in one.cmdline()):
+                found |= {one, *one.children(recursive=True)}
+    return sum(map(_computed_s, found))
+
+
+def _computed_s(process: psutil.Process) -> float:
+    with suppress(psutil.Error):
+        times = process.cpu_times()
+        return 0.0 if "workers.serve" in process.cmdline() else float(times.user + times.system)
+    return 0.0
+
+
 def measure(arguments: argparse.Namespace, loaded: Loaded, service: Service) -> dict[str, Any]:
     """Both arms in turn, the other one first in every second round."""
     items = read_items(arguments.documents, arguments.count, arguments.words)
@@ -37,6 +59,7 @@ def measure(arguments: argparse.Namespace, loaded: Loaded, service: Service) -> 
     run_engine(engine, prompts[:16], 4)
     service.submit(items[:16], 4)
     seconds: dict[str, list[float]] = {"engine": [], "service": []}
+    others: list[float] = []
     texts: dict[str, list[str]] = {}
     for number in range(arguments.rounds):
         for arm in ("engine", "service") if number % 2 == 0 else ("service", "engine"):
@@ -44,13 +67,16 @@ def measure(arguments: argparse.Namespace, loaded: Loaded, service: Service) -> 
                 took, tokens = timed(lambda: run_engine(engine, prompts, arguments.max_tokens))
                 texts[arm] = [loaded.decode(one) for one in tokens]
             else:
+                before = others_s(service.stack.home)
                 took, texts[arm] = timed(lambda: service.submit(items, arguments.max_tokens))
+                others.append((others_s(service.stack.home) - before) / took / (os.cpu_count() or 1))
             seconds[arm].append(took)
     return {
         "items": len(items),
         "prompt_tokens": sum(map(len, prompts)),
         "max_tokens": arguments.max_tokens,
         "seconds": {arm: Spread.of(values) for arm, values in seconds.items()},
+        "others": Spread.of(others),
         "overhead": Spread.of(_overheads(seconds)),
         "equal_texts": sum(a == b for a, b in zip(texts["engine"], texts["service"], strict=True)),
     }
@@ -68,6 +94,7 @@ def table(results: dict[str, Any]) -> str:
         f"\n{results['items']} items, {results['prompt_tokens']} prompt tokens, up to {results['max_tokens']} new ones"
         f" each: the service takes {results['overhead']} longer (1 = 100 %). {results['equal_texts']} texts are equal."
     )
+    lines.append(f"Share of all cores' time that other processes than the engine computed: {results['others']}.")
     return "\n".join(lines)
 
 
