@@ -73,6 +73,7 @@ def open_job(session: Session, given: SearchJob, model: ModelView, fingerprint: 
         seed=secrets.randbits(63) if given.seed is None else given.seed,
         calibration=_calibration(given),
         prompts=tuple(prompt.model_dump(exclude_none=True) for prompt in given.calibration.prompts or []),
+        workers=given.workers,
     )
     return open_search(session, new_job, new)
 

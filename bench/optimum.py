@@ -22,7 +22,7 @@ from bench.report import save
 from bench.subjects import Judge, Subject, planted_subject
 from engine.search.costs import DeviceCosts, Load
 from engine.search.search import Budget, Settings
-from engine.search.trial import Notebook, Source, Trial
+from engine.search.trial import Notebook, Source, Trial, Work
 from engine.search.units import union
 from engine.skipset import SkipSet
 
@@ -44,13 +44,13 @@ class Shared:
 
     def find(self, skip_set: SkipSet, prompts: int) -> Trial | None:
         found, known = self._inner.find(skip_set, prompts), self._known.get((skip_set, prompts))
-        if found is None and known is not None and self._inner.claim(skip_set, known.source):
+        if found is None and known is not None and self._inner.claim(skip_set, known.source, prompts):
             self._inner.record(known)
             return known
         return found
 
-    def claim(self, skip_set: SkipSet, source: Source) -> bool:
-        return self._inner.claim(skip_set, source)
+    def claim(self, skip_set: SkipSet, source: Source, prompts: int) -> bool:
+        return self._inner.claim(skip_set, source, prompts)
 
     def record(self, trial: Trial) -> None:
         self._known[trial.skip_set, trial.prompts] = trial
@@ -58,6 +58,12 @@ class Shared:
 
     def propose(self, free: Iterable[SkipSet]) -> SkipSet | None:
         return self._inner.propose(free)
+
+    def plan(self, skip_sets: Sequence[SkipSet], source: Source, prompts: int) -> None:
+        """Nobody helps."""
+
+    def help(self) -> Work | None:
+        return None
 
 
 def rows_of(subject: Subject, samplers: Sequence[str], seed: int) -> Iterator[dict[str, Any]]:

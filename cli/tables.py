@@ -80,6 +80,7 @@ def search_table(job: Job) -> Table:
         "status": status(job.status),
         "phase": "" if job.is_over else found["phase"],
         "trials": trials,
+        "workers": f"at most {found['workers']}" if found["workers"] > 1 else "",
         "device seconds": number(sum(found["device_seconds"].values()), 1) + (f" of {seconds:g}" if seconds else ""),
         "prompts": f"{found['num_prompts']} {found['calibration']}",
         "best estimate": f"{found['best_speed']:.2f} times plain" if found["best_speed"] else "",

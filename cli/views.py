@@ -50,11 +50,13 @@ class Job:
 
     @property
     def progress(self) -> tuple[int, int]:
-        """(done, all): trials of a search, whose budget need not be used up; items of anything else."""
+        """(done, all): trials of a search, whose budget need not be used up, and which helpers may exceed; items of
+        anything else.
+        """
         if self.search is None:
             return self.num_done, self.num_items
         trials = int(self.search["num_trials"])
-        return trials, trials if self.is_over else int(self.search["max_trials"])
+        return trials, trials if self.is_over else max(trials, int(self.search["max_trials"]))
 
     @property
     def num_failed(self) -> int:

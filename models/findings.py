@@ -41,6 +41,7 @@ class Finding:
     calibration: Calibration
     num_prompts: int
     study: str
+    workers: int
     phase: SearchPhase | None
     num_trials: int
     best_speed: float | None

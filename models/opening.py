@@ -25,15 +25,17 @@ SELECT id, tenant_id FROM jobs WHERE model = :model AND kind = 'search' AND stat
 
 INSERT: Final = text("""
 INSERT INTO searches (job_id, tenant_id, model, revision, device_kind, dtype, batch_class, sampler, max_trials,
-                      max_seconds, promotes, seed, calibration, num_prompts, study)
+                      max_seconds, promotes, seed, calibration, num_prompts, study, workers)
 VALUES (:job_id, :tenant_id, :model, :revision, :device_kind, :dtype, :batch_class, :sampler, :max_trials,
-        :max_seconds, :promotes, :seed, :calibration, :num_prompts, :job_id)
+        :max_seconds, :promotes, :seed, :calibration, :num_prompts, :job_id, :workers)
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class NewSearch:
-    """What is to be searched. `prompts` are {prompt} or {messages}, for inline calibration only."""
+    """What is to be searched, and how many `workers` may share it. `prompts` are {prompt} or {messages}, for inline
+    calibration only.
+    """
 
     device_kind: str
     batch_class: str
@@ -44,6 +46,7 @@ class NewSearch:
     seed: int
     calibration: Calibration
     prompts: tuple[Json, ...] = ()
+    workers: int = 1
 
 
 def open_search(session: Session, new_job: NewJob, new: NewSearch) -> Submitted:
@@ -56,7 +59,9 @@ def open_search(session: Session, new_job: NewJob, new: NewSearch) -> Submitted:
     model = get_model(session, new_job.model)
     source, item = _item(session, model, new)
     with one_at_a_time(session, model.name, new_job.tenant_id):
-        submitted = submit(session, new_job, [NewItem(None, item)])
+        # The lead's item has it all; those of helpers say nothing, and each is a shard.
+        items = [NewItem(None, item), *(NewItem(None, {}) for _ in range(new.workers - 1))]
+        submitted = submit(session, new_job, items, shard_items=1)
     if submitted.created:
         given = {name: getattr(new, name) for name in NewSearch.__slots__ if name != "prompts"}
         place = {"model": model.name, "revision": model.revision, "dtype": model.dtype}
@@ -85,7 +90,7 @@ def open_search_of(session: Session, model: str, tenant_id: str) -> str | None:
 
 
 def _item(session: Session, model: ModelView, new: NewSearch) -> tuple[Calibration, Json]:
-    """The input of the search's one item, and where its prompts come from after all."""
+    """The input of the search's first item, and where its prompts come from after all."""
     if new.calibration is Calibration.INLINE:
         return new.calibration, {"prompts": list(new.prompts), "max_tokens": MAX_TOKENS}
     found = recent_items(session, model.name) if new.calibration is Calibration.RECENT else []

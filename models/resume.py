@@ -23,19 +23,19 @@ SELECT :job_id, tenant_id, kind, model, lane, parameters, decoding, options, met
 FROM jobs WHERE id = :old_id
 """)
 
-FIND: Final = text("SELECT model, revision, dtype, outcome FROM searches WHERE job_id = :old_id")
+FIND: Final = text("SELECT model, revision, dtype, outcome, workers FROM searches WHERE job_id = :old_id")
 
-COPY_ITEM: Final = text("""
+COPY_ITEMS: Final = text("""
 INSERT INTO items (job_id, index, shard_number, input)
 SELECT :job_id, index, shard_number, input FROM items WHERE job_id = :old_id
 """)
 
 COPY_SEARCH: Final = text("""
 INSERT INTO searches (job_id, tenant_id, model, revision, device_kind, dtype, batch_class, sampler, max_trials,
-                      max_seconds, promotes, seed, calibration, num_prompts, study, num_trials, best_speed, best_bits,
-                      weights)
+                      max_seconds, promotes, seed, calibration, num_prompts, study, workers, num_trials, best_speed,
+                      best_bits, weights)
 SELECT :job_id, tenant_id, model, revision, device_kind, dtype, batch_class, sampler, max_trials, max_seconds, promotes,
-       seed, calibration, num_prompts, study, num_trials, best_speed, best_bits, weights
+       seed, calibration, num_prompts, study, workers, num_trials, best_speed, best_bits, weights
 FROM searches WHERE job_id = :old_id
 """)
 
@@ -68,8 +68,8 @@ def resume(session: Session, tenant_id: str, old_id: str, job_id: str, origin: s
     ids = {"job_id": job_id, "old_id": old_id}
     with one_at_a_time(session, model.name, tenant_id):
         session.execute(COPY_JOB, ids | {"origin": origin})
-    for statement in (COPY_ITEM, COPY_SEARCH, COPY_TRIALS):
+    for statement in (COPY_ITEMS, COPY_SEARCH, COPY_TRIALS):
         session.execute(statement, ids)
-    session.execute(INSERT_SHARDS, {"job_id": job_id, "num_items": 1, "size": 1})
+    session.execute(INSERT_SHARDS, {"job_id": job_id, "num_items": old.workers, "size": 1})
     check_quota(session, tenant_id)
     notify(session, job_id)

@@ -28,8 +28,8 @@ class SearchView:
 
     `revision` and `dtype` are the model's when the search was submitted. `max_seconds` are the device's, None for no
     limit; earlier holders spent `device_seconds` of them, by kind of work. `prompts` are {prompt} or {messages};
-    `max_tokens` of each reference continuation. `study` names the trials to go on from. `incumbent` is the active set
-    of the place now, None where there is none.
+    `max_tokens` of each reference continuation. `study` names the trials to go on from, which so many `workers` share.
+    `incumbent` is the active set of the place now, None where there is none.
     """
 
     job_id: str
@@ -45,6 +45,7 @@ class SearchView:
     promotes: bool
     seed: int
     study: str
+    workers: int
     device_seconds: Json
     max_tokens: int
     prompts: tuple[Json, ...]
@@ -55,11 +56,11 @@ class SearchView:
 class SearchProgress:
     """How far a search is. `best_speed` is relative to plain decoding; `device_seconds` are by kind of work.
 
-    `weights` tells the loaded weights from others, whoever loads them.
+    `weights` tells the loaded weights from others, whoever loads them. What is None a helper does not know: it stays.
     """
 
-    phase: SearchPhase
-    num_trials: int
+    phase: SearchPhase | None = None
+    num_trials: int = 0
     best_speed: float | None = None
     best_bits: str | None = None
     device_seconds: Json = field(default_factory=dict)
@@ -68,7 +69,7 @@ class SearchProgress:
 
 @dataclass(frozen=True, slots=True)
 class NewTrial:
-    """A scored candidate. `bits`: attention of every layer, then MLPs; `device_seconds`: of the search until then."""
+    """A scored candidate. `bits`: attention of every layer, then MLPs; `device_seconds`: of its worker until then."""
 
     bits: str
     source: str
@@ -83,17 +84,20 @@ class NewTrial:
 
 FIND: Final = text("""
 SELECT searches.job_id, searches.model, searches.revision, device_kind, searches.dtype, batch_class, num_layers,
-       sampler, max_trials, max_seconds, promotes, seed, study, device_seconds, input
+       sampler, max_trials, max_seconds, promotes, seed, study, workers, device_seconds, input
 FROM searches JOIN models ON models.name = searches.model
 JOIN items ON items.job_id = searches.job_id AND items.index = 0
 WHERE searches.job_id = :job_id
 """)
 
+# Seconds are by kind of work, and by helper: nobody writes another's. Trials are everybody's.
 NOTE: Final = text(f"""
 WITH {HELD},
 noted AS (
-    UPDATE searches SET phase = :phase, num_trials = :num_trials, best_speed = :best_speed, best_bits = :best_bits,
-        device_seconds = CAST(:device_seconds AS jsonb), weights = coalesce(weights, :weights),
+    UPDATE searches SET phase = coalesce(:phase, phase),
+        num_trials = greatest(:num_trials, (SELECT count(DISTINCT bits) FROM trials WHERE job_id = :job_id)),
+        best_speed = coalesce(:best_speed, best_speed), best_bits = coalesce(:best_bits, best_bits),
+        device_seconds = device_seconds || CAST(:device_seconds AS jsonb), weights = coalesce(weights, :weights),
         noted_at = statement_timestamp()
     FROM held WHERE searches.job_id = held.job_id RETURNING searches.weights
 )
@@ -101,7 +105,10 @@ SELECT EXISTS (SELECT FROM held) AS is_held, (SELECT weights FROM noted) AS weig
        CASE WHEN EXISTS (SELECT FROM noted) THEN pg_notify(:channel, :job_id) END AS notified
 """)
 
-# Numbered on from those that are there, which only the holder adds to. Those known already are left as they are.
+# Several workers add trials: one after the other, so that each sees the numbers before its own.
+LOCK_SEARCH: Final = text("SELECT FROM searches WHERE job_id = :job_id FOR NO KEY UPDATE")
+
+# Numbered on from those that are there. Those known already are left as they are.
 ADD_TRIALS: Final = text(f"""
 WITH {HELD},
 given AS (
@@ -156,7 +163,8 @@ def note_search(session: Session, ref: ShardRef, epoch: int, progress: SearchPro
         LeaseLost: the shard is not held at `epoch` any more; nothing was written.
         ModelChanged: the search began with other weights; roll the transaction back.
     """
-    values = asdict(progress) | {"phase": progress.phase.value, "device_seconds": json.dumps(progress.device_seconds)}
+    phase = None if progress.phase is None else progress.phase.value
+    values = asdict(progress) | {"phase": phase, "device_seconds": json.dumps(progress.device_seconds)}
     row = session.execute(NOTE, _held(ref, epoch) | values).one()
     if not row.is_held:
         raise LeaseLost(ref.job_id, ref.number, epoch)
@@ -171,6 +179,7 @@ def note_trials(session: Session, ref: ShardRef, epoch: int, trials: Sequence[Ne
     values = _held(ref, epoch) | {
         "trials": json.dumps([asdict(one) | {"place": place} for place, one in enumerate(trials)])
     }
+    session.execute(LOCK_SEARCH, values)
     row = session.execute(ADD_TRIALS, values).one()
     if not row.is_held:
         raise LeaseLost(ref.job_id, ref.number, epoch)

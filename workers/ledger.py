@@ -16,6 +16,7 @@ from models.record import ItemResult, admit, record
 from models.searches import NewTrial, SearchProgress, note_search, note_trials
 from models.settle import SearchVerdict, settle_search
 from models.shard import ShardRef
+from models.sharing import LeadView, find_lead
 from workers.meters import REGISTRY_RETRIES
 
 log = structlog.get_logger(__name__)
@@ -73,6 +74,10 @@ class Ledger:
                 note_search(session, self._ref, self._epoch, progress)
 
         self._persist(write)
+
+    def find_lead(self) -> LeadView:
+        """Who leads the search that this shard helps."""
+        return self._persist(lambda session: find_lead(session, self._ref.job_id))
 
     def settle(self, verdict: SearchVerdict, result: ItemResult) -> None:
         """Act on a search's verdict and end its item, both or neither.

@@ -56,6 +56,7 @@ class Node:
         )
         self.writer = TextWriter(settings.redis_url)
         self.sink: Sink = partial(_tell, self.writer)  # who is told of output as it comes
+        self.searching = threading.Lock()  # held by whoever carries a shard of a search: one at a time
         self._stop_at: float | None = None
         self._texts: dict[str, Text] = {}
         self._loading = threading.Lock()

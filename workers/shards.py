@@ -7,6 +7,8 @@ from structlog.contextvars import bound_contextvars
 from models.claim import Claim, claim
 from models.errors import LeaseLost
 from models.faults import Point, reach
+from models.shard import ShardRef
+from models.sharing import LEAD, pass_on, waiting_helpers
 from models.states import Lane
 from workers.app import app, settings
 from workers.carrier import Carrier, Outcome
@@ -24,6 +26,8 @@ from workers.wishes import Wishes
 
 log = structlog.get_logger(__name__)
 
+PATIENCE_S = 0.3  # that a search which is on its way out is waited for
+
 attach(app, settings)
 
 
@@ -33,39 +37,67 @@ def generate_shard(self: Task, job_id: str, number: int) -> None:
     queue = str((self.request.delivery_info or {}).get("routing_key"))
     with bound_contextvars(job=job_id, shard=number):
         try:
-            if not (queue.startswith("search.") and is_elsewhere(app.node, job_id)):
+            if queue.startswith("search."):
+                _search(app.node, job_id, number)
+            else:
                 _answer(app.node, job_id, number)
         except Exception as error:
             # Celery logs what a task raises, and an error's message may quote an item: only its kind goes on.
             raise ShardFailed(type(error).__name__, job_id, number) from None
 
 
-def _answer(node: Node, job_id: str, number: int) -> None:
+def _search(node: Node, job_id: str, number: int) -> None:
+    """Lead a search that nobody leads, whichever doorbell it was; else help. One shard of it at a time on a device.
+
+    Helpers that nobody came for end with the search that they were to help.
+    """
+    if not node.searching.acquire(timeout=PATIENCE_S if number == LEAD else 0):
+        with node.database.session() as session:
+            pass_on(session, ShardRef(job_id, number))
+        return
+    try:
+        if is_elsewhere(node, job_id):
+            return
+        led = _answer(node, job_id, LEAD)
+        if led is None and number != LEAD:
+            _answer(node, job_id, number)
+        elif led is Outcome.FINISH:
+            with node.database.session() as session:
+                left = waiting_helpers(session, job_id)
+            for helper in left:
+                _answer(node, job_id, helper)
+    finally:
+        node.searching.release()
+
+
+def _answer(node: Node, job_id: str, number: int) -> Outcome | None:
+    """Claim and carry a shard; what became of it, None where there was nothing to claim."""
     hello = node.engine()
     if hello is None:
-        return
+        return None
     reach(Point.CLAIM_HEARD)
     with node.database.session() as session:
         lease_s, max_losses = node.settings.lease_s, node.settings.max_losses
         claimed = claim(session, job_id, number, node.worker_id, lease_s=lease_s, max_losses=max_losses)
     if claimed is None:
-        return
+        return None
     reach(Point.CLAIM_COMMITTED)
     origin = Origin.stored(claimed.origin)
     ids: dict[str, str | int] = {"job": job_id, "number": number, "epoch": claimed.epoch}
-    with bound_contextvars(epoch=claimed.epoch, **origin.names), span("shard", origin, ids):
+    with bound_contextvars(shard=number, epoch=claimed.epoch, **origin.names), span("shard", origin, ids):
         node.bell.ring(claimed.model, claimed.lane)
-        _carry(node, hello, claimed)
+        outcome = _carry(node, hello, claimed)
         node.bell.ring(claimed.model, claimed.lane)
+    return outcome
 
 
-def _carry(node: Node, hello: Hello, claimed: Claim) -> None:
+def _carry(node: Node, hello: Hello, claimed: Claim) -> Outcome:
     report = Report(claimed)
     ledger = Ledger(node.database, claimed, report.tell_end)
     if claimed.model != node.model:
         log.error("a doorbell of another model", model=claimed.model)
         ledger.release(is_lost=False)
-        return
+        return Outcome.RELEASE
     try:
         carry = carry_search if claimed.lane is Lane.SEARCH else _carry_items
         outcome = carry(node, hello, claimed, ledger)
@@ -74,10 +106,12 @@ def _carry(node: Node, hello: Hello, claimed: Claim) -> None:
         if outcome is Outcome.ABANDON:
             report.tell_conflict()
         log.info("shard carried", items=len(claimed.items), outcome=outcome.value)
+        return outcome
     except LeaseLost:
         report.tell_outcome(Outcome.ABANDON.value)
         report.tell_conflict()
         log.warning("lease lost; nothing written")
+        return Outcome.ABANDON
 
 
 def _carry_items(node: Node, hello: Hello, claimed: Claim, ledger: Ledger) -> Outcome:

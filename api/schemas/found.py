@@ -29,11 +29,12 @@ class SearchAnswer(Answer):
     calibration: str = Field(description="where the prompts came from after all")
     num_prompts: int
     study: str = Field(description="the first of the searches that it goes on from")
+    workers: int = Field(description="that share it at most")
     phase: str | None = Field(description="references, warm, climbing, proposing or confirming")
     num_trials: int
     best_speed: float | None
     best_bits: str | None = Field(description="attention of every layer, then the MLPs; 1 is skipped")
-    device_seconds: dict[str, Any]
+    device_seconds: dict[str, Any] = Field(description="of the lead by kind of work, and of each helper")
     outcome: str | None = Field(description="promoted, kept, lookup or plain")
     skip_set_id: str | None
     is_promoted: bool
@@ -63,7 +64,7 @@ class TrialAnswer(Answer):
     acceptance: float = Field(description="of the first draft of a round")
     loss: float
     draft_length: int
-    device_seconds: float = Field(description="spent by the search until then")
+    device_seconds: float = Field(description="spent until then by the worker that scored it")
     created_at: Moment
 
 

@@ -15,6 +15,7 @@ DeviceKind = Literal["cpu", "cuda"]
 Sampler = Literal["gp", "tpe", "random", "greedy"]
 
 DEFAULT_TRIALS: Final = 400
+MAX_WORKERS: Final = 8
 
 Trials = Annotated[int, Field(ge=1, le=100_000, description="candidates scored at most")]
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600, description="of the device, at most")]
@@ -69,6 +70,7 @@ class SearchJob(Body):
     device_kind: DeviceKind | None = Field(default=None, description="that of the model's workers when left out")
     batch_class: BatchClass = Field(default="1", description="rows decoded together")
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
+    workers: int = Field(default=1, ge=1, le=MAX_WORKERS, description="that may share it, the first of them leads")
     deadline_s: int | None = Field(default=None, ge=1, le=MAX_DEADLINE_S)
     retention_s: int | None = Field(default=None, ge=60, le=MAX_RETENTION_S)
     metadata: Metadata = Field(default_factory=dict)

@@ -67,6 +67,7 @@ def search(
     batch_class: Annotated[BatchClass | None, typer.Option(help="Rows decoded together. Default: 1.")] = None,
     promote: Annotated[bool, typer.Option(help="Activate what is found if it beats all there is.")] = True,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
+    workers: Annotated[int | None, typer.Option(help="Workers that may share it. Default: 1.", min=1, max=8)] = None,
     deadline: Annotated[int | None, typer.Option(help="Seconds until the search expires.", min=1)] = None,
     watched: Annotated[bool, typer.Option("--watch", "-w", help="Follow it to its end.")] = False,
     report: Annotated[Path | None, typer.Option(help="With --watch: write its picture to this HTML file.")] = None,
@@ -89,6 +90,7 @@ def search(
         device_kind=device_kind,
         batch_class=batch_class,
         seed=seed,
+        workers=workers,
         deadline_s=deadline,
     )
     with here.client() as client:

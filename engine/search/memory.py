@@ -1,9 +1,9 @@
 """A notebook of one search, in memory: what it scored, and random proposals or none."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from random import Random
 
-from engine.search.trial import Source, Trial
+from engine.search.trial import Source, Trial, Work
 from engine.search.units import union
 from engine.skipset import SkipSet
 
@@ -22,7 +22,7 @@ class Memory:
     def find(self, skip_set: SkipSet, prompts: int) -> Trial | None:
         return self.trials.get((skip_set, prompts))
 
-    def claim(self, skip_set: SkipSet, source: Source) -> bool:
+    def claim(self, skip_set: SkipSet, source: Source, prompts: int) -> bool:
         return True
 
     def record(self, trial: Trial) -> None:
@@ -33,3 +33,9 @@ class Memory:
             return None
         share = self._dice.random()
         return union(unit for unit in free if self._dice.random() < share)
+
+    def plan(self, skip_sets: Sequence[SkipSet], source: Source, prompts: int) -> None:
+        """Nobody helps."""
+
+    def help(self) -> Work | None:
+        return None

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import count, islice
 
 from engine.search.steps import Steps
-from engine.search.trial import Trial
+from engine.search.trial import Source, Trial
 from engine.search.units import contains, union, without
-from engine.search.warm import Priced
+from engine.search.warm import AHEAD, Priced, Tell, nobody
 from engine.skipset import SkipSet
 
 # Scores a set that only matters if it beats the given trial.
@@ -28,21 +28,31 @@ class Move:
         return union([without(skip_set, self.gone), self.come])
 
 
-def refine(score: ScoreAgainst, best: Trial, units: Sequence[Priced]) -> Steps[Trial]:
-    """Climb to a set that no move improves. ``score`` gives trials of more or fewer prompts; only equals compare."""
+def refine(score: ScoreAgainst, best: Trial, units: Sequence[Priced], tell: Tell = nobody) -> Steps[Trial]:
+    """Climb to a set that no move improves. ``score`` gives trials of more or fewer prompts; only equals compare.
+
+    ``tell`` is told the neighbours that come next, unless one before them is better.
+    """
     moves = moves_from(best.skip_set, units)
     idle = 0  # moves since the last improvement
-    for move in cycle(moves):
+    for at in count():
         if idle == len(moves):
             break
         idle += 1
-        neighbour = move.applied(best.skip_set)
+        neighbour = moves[at % len(moves)].applied(best.skip_set)
         if neighbour == best.skip_set:
             continue
+        tell(_neighbours(best.skip_set, moves, at + 1, len(moves) - idle), Source.REFINEMENT)
         trial = yield from score(best, neighbour)
         if trial.prompts == best.prompts and trial.speed > best.speed:
             best, idle = trial, 0
     return best
+
+
+def _neighbours(skip_set: SkipSet, moves: Sequence[Move], start: int, most: int) -> list[SkipSet]:
+    """The next neighbours in a circle of moves, from the one at ``start`` on, of at most ``most`` moves."""
+    following = (moves[at % len(moves)].applied(skip_set) for at in range(start, start + most))
+    return list(islice((one for one in following if one != skip_set), AHEAD))
 
 
 def moves_from(skip_set: SkipSet, units: Sequence[Priced]) -> list[Move]:

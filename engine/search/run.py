@@ -17,6 +17,7 @@ from engine.memory import free_memory
 from engine.search.costs import Load, measure
 from engine.search.decode import Stopwatch
 from engine.search.finalists import Verdict
+from engine.search.helper import lend_a_hand
 from engine.search.meter import Meter, Phase
 from engine.search.objective import Objective
 from engine.search.reference import CHUNK, References
@@ -41,7 +42,8 @@ _SETTINGS = Settings()
 class Wish:
     """What is searched for.
 
-    ``spent`` are device seconds by phase that the same search took before it was interrupted: they count.
+    ``spent`` are device seconds by phase that the same search took before it was interrupted: they count. ``load`` is
+    what its trials so far were priced by, measured here where it is None; ``helps`` scores what another search plans.
     """
 
     calibration: Calibration
@@ -50,11 +52,13 @@ class Wish:
     incumbent: SkipSet | None = None
     settings: Settings = _SETTINGS
     spent: tuple[tuple[Phase, float], ...] = ()
+    load: Load | None = None
+    helps: bool = False
 
 
 class Run:
-    """One search, from nothing to its verdict. ``rows`` is how many the device decodes at once, ``chunk`` how many
-    tokens it prefills in a unit.
+    """One search, from nothing to its verdict, or a helper of one. ``rows`` is how many the device decodes at once,
+    ``chunk`` how many tokens it prefills in a unit.
     """
 
     def __init__(
@@ -81,7 +85,8 @@ class Run:
         self._eos, self._chunk = eos, chunk
         self.meter = Meter(network.device)
         self.meter.seconds.update(wish.spent)
-        self.search: Search | None = None  # once costs are known
+        self.load = wish.load  # what trials are priced by, once it is known
+        self.search: Search | None = None  # from then on, unless it helps
         self._steps = self._run()
 
     def step(self) -> bool:
@@ -118,16 +123,20 @@ class Run:
         length = max(len(one.prompt) + 2 * one.max_tokens for one in requests) + _MOST
         cache = _cache(self._network, max(self._batch, min(_SLOTS, len(wish.calibration.scored))), self._batch, length)
         start = length - _MOST - max(one.max_tokens for one in requests)
-        timer = PassTimer(self._network, cache, 0, start, self.meter, self._batch)
-        load = Load.of((yield from measure(timer, self.layers, _MOST)))
+        if self.load is None:
+            timer = PassTimer(self._network, cache, 0, start, self.meter, self._batch)
+            self.load = Load.of((yield from measure(timer, self.layers, _MOST)))
         references = References(
             self._network, cache, range(cache.shape.slots), self._eos, self.meter, chunk=self._chunk
         )
+        objective = Objective(self._network, references, self.load, _MOST, self.meter, chunk=self._chunk)
+        if wish.helps:
+            yield from lend_a_hand(references, objective, wish.calibration.scored, self._notebook)
         timed = list(islice(cycle(held_out[:_TIMED]), max(min(_TIMED, len(held_out)), self._batch)))
         self.search = Search(
             self._network,
             references,
-            Objective(self._network, references, load, _MOST, self.meter, chunk=self._chunk),
+            objective,
             wish.calibration,
             self._notebook,
             self.meter,

@@ -125,6 +125,7 @@ class Search:
         self._scored = yield from self._references.write(self._calibration.scored)
         with suppress(Spent):
             yield from self._look()
+        self._plan((), Source.REFINEMENT)  # nobody helps with what is left
         self.stage = Stage.CONFIRMING
         return (yield from self._settle())
 
@@ -132,11 +133,13 @@ class Search:
         self.stage = Stage.WARM
         for source, skip_set in self._known_sets():
             yield from self._in_full(skip_set, source)
-        units = yield from leave_one_out(self._quickly, self._objective.load, (yield from self._pairs()))
-        path = yield from frontier(self._quickly, self._objective.load, units, 1 / self._few_positions)
+        pairs = yield from self._pairs()
+        units = yield from leave_one_out(self._quickly, self._objective.load, pairs, self._plan)
+        path = yield from frontier(self._quickly, self._objective.load, units, 1 / self._few_positions, self._plan)
         self.stage = Stage.CLIMBING
         for start in peaks(path)[: self._settings.climbs]:
             yield from self._climb((yield from self._in_full(start.skip_set, Source.GREEDY)), units)
+        self._plan((), Source.SAMPLER)
         before, self.stage = self._best, Stage.PROPOSING
         yield from self._propose(units)
         if self._best is not before:
@@ -156,7 +159,7 @@ class Search:
 
     def _climb(self, start: Trial, units: Sequence[Priced]) -> Steps[None]:
         """Score a neighbour on the few prompts, and on all of them when the present set is no better on the few."""
-        yield from refine(self._against, start, units)
+        yield from refine(self._against, start, units, self._plan)
 
     def _propose(self, units: Sequence[Priced]) -> Steps[None]:
         """Score what the notebook's sampler proposes until a further proposal promises less than the noise."""
@@ -224,12 +227,16 @@ class Search:
         if is_new and (len(self.trials) >= self._budget.trials or self._meter.search_s >= self._budget.seconds):
             raise Spent
         while (known := self._notebook.find(skip_set, prompts)) is None:
-            if self._notebook.claim(skip_set, source):
+            if self._notebook.claim(skip_set, source, prompts):
                 trial = yield from self._objective.score(skip_set, source, self._scored[:prompts])
                 self._notebook.record(trial)
                 return self._take(trial)
             yield  # somebody else is scoring it
         return self._take(known)
+
+    def _plan(self, skip_sets: Sequence[SkipSet], source: Source) -> None:
+        """Tell helpers what will probably be scored on the few prompts."""
+        self._notebook.plan(skip_sets, source, min(self._settings.few, len(self._scored)))
 
     def _take(self, trial: Trial) -> Trial:
         if trial.prompts <= self._settings.few:

@@ -1,6 +1,6 @@
 """What a search knows of the candidates it has scored, and the seam to whoever keeps that and proposes more."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -40,8 +40,17 @@ class Trial:
     prompts: int
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A set for a helper to score, on the first ``prompts`` prompts."""
+
+    skip_set: SkipSet
+    source: Source
+    prompts: int
+
+
 class Notebook(Protocol):
-    """Keeps the trials of a search and proposes more; several searches may share one.
+    """Keeps the trials of a search and proposes more; a search and its helpers share one.
 
     Nothing here waits: what is not there yet is asked for again after the next unit of other work.
     """
@@ -55,8 +64,10 @@ class Notebook(Protocol):
         """The trial of a skip set on so many prompts, by whoever scored it."""
         ...
 
-    def claim(self, skip_set: SkipSet, source: Source) -> bool:
-        """Take a skip set on; False while somebody else has it, or until it is known whether somebody has."""
+    def claim(self, skip_set: SkipSet, source: Source, prompts: int) -> bool:
+        """Take a skip set on, to score it on so many prompts; False while somebody else has it, where he has scored it
+        since, or until that is known.
+        """
         ...
 
     def record(self, trial: Trial) -> None:
@@ -65,4 +76,12 @@ class Notebook(Protocol):
 
     def propose(self, free: Iterable[SkipSet]) -> SkipSet | None:
         """A set worth scoring, made of ``free`` units; None when there is none yet."""
+        ...
+
+    def plan(self, skip_sets: Sequence[SkipSet], source: Source, prompts: int) -> None:
+        """Say what will probably be scored next, in place of what was said before. Helpers begin with the last."""
+        ...
+
+    def help(self) -> Work | None:
+        """Something of the plan that nobody has, claimed for the helper that asks; None when there is nothing yet."""
         ...

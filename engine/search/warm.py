@@ -16,6 +16,9 @@ from engine.search.units import contains, disjoint, singles, union
 from engine.skipset import SkipSet
 
 Score = Callable[[SkipSet, Source], Steps[Trial]]
+Tell = Callable[[Sequence[SkipSet], Source], None]  # hears what will probably be scored next
+
+AHEAD = 8  # sets that are told where it is a guess what comes next: one for each worker that there may be
 
 _HARMLESS = 0.01  # wrong first drafts below which a unit alone does no harm
 _HOPELESS = 0.6  # wrong first drafts of a unit alone above which no set with it is tried
@@ -30,26 +33,33 @@ class Priced:
     price: float
 
 
-def leave_one_out(score: Score, load: Load, pairs: Sequence[Pair]) -> Steps[list[Priced]]:
+def nobody(skip_sets: Sequence[SkipSet], source: Source) -> None:
+    """Hears what is planned where nobody helps."""
+
+
+def leave_one_out(score: Score, load: Load, pairs: Sequence[Pair], tell: Tell = nobody) -> Steps[list[Priced]]:
     """Score every sub-layer alone, then the cancelling pairs of which a half does harm; the cheapest units first.
 
     A pair that is cheaper than its halves takes their place.
     """
+    tell(singles(load.layers), Source.LEAVE_ONE_OUT)
     empty = yield from score(SkipSet(), Source.EMPTY)
     alone: dict[SkipSet, Trial] = {}
     for unit in singles(load.layers):
         alone[unit] = yield from score(unit, Source.LEAVE_ONE_OUT)
-    together = yield from _pairs(score, alone, pairs)
+    together = yield from _pairs(score, alone, pairs, tell)
     halves = union(pair.skip_set for pair in together)
     usable = [*together, *(t for unit, t in alone.items() if not contains(halves, unit) and t.loss < _HOPELESS)]
     return sorted((Priced(t.skip_set, _price(t, empty, load)) for t in usable), key=lambda priced: priced.price)
 
 
-def _pairs(score: Score, alone: dict[SkipSet, Trial], pairs: Sequence[Pair]) -> Steps[list[Trial]]:
+def _pairs(score: Score, alone: dict[SkipSet, Trial], pairs: Sequence[Pair], tell: Tell) -> Steps[list[Trial]]:
     kept = []
     worse = {pair.skip_set: max(alone[half].loss for half in _halves(pair.skip_set)) for pair in pairs}
     harmful = [pair for pair in worse if worse[pair] > 2 * _HARMLESS]
-    for pair in disjoint(harmful)[: len(alone) // 2]:
+    tried = disjoint(harmful)[: len(alone) // 2]
+    tell(tried, Source.PAIR)
+    for pair in tried:
         trial = yield from score(pair, Source.PAIR)
         if trial.loss < worse[pair] / 2:
             kept.append(trial)
@@ -66,7 +76,9 @@ def _price(trial: Trial, before: Trial, load: Load) -> float:
     return (trial.loss - before.loss) / max(saved, 1e-6)
 
 
-def frontier(score: Score, load: Load, units: Sequence[Priced], noise: float) -> Steps[list[Trial]]:
+def frontier(
+    score: Score, load: Load, units: Sequence[Priced], noise: float, tell: Tell = nobody
+) -> Steps[list[Trial]]:
     """Grow a set from nothing, the cheapest unit first, until it is clearly slower than the best on the way.
 
     ``noise`` is the share of drafts that one wrong draft is: prices that close are taken for equal.
@@ -76,7 +88,10 @@ def frontier(score: Score, load: Load, units: Sequence[Priced], noise: float) ->
     heapq.heapify(queue)
     while queue and here.speed >= _FALLEN * max(trial.speed for trial in path):
         _, index = heapq.heappop(queue)
-        grown = yield from score(union([here.skip_set, units[index].unit]), Source.GREEDY)
+        wanted = union([here.skip_set, units[index].unit])
+        cheapest = [units[other].unit for _, other in heapq.nsmallest(AHEAD // 2, queue)]
+        tell(_growths(here.skip_set, wanted, cheapest), Source.GREEDY)
+        grown = yield from score(wanted, Source.GREEDY)
         price = _price(grown, here, load)
         slack = noise / max(load.saving(grown.skip_set) - load.saving(here.skip_set), 1e-6)
         if queue and price > queue[0][0] + slack:
@@ -85,6 +100,13 @@ def frontier(score: Score, load: Load, units: Sequence[Priced], noise: float) ->
         here = grown
         path.append(here)
     return path
+
+
+def _growths(here: SkipSet, wanted: SkipSet, cheapest: Sequence[SkipSet]) -> list[SkipSet]:
+    """What comes after ``wanted``, the likeliest last: other growths if it is refused, its own growths if it is not."""
+    others = [union([here, unit]) for unit in reversed(cheapest)]
+    own = [union([wanted, *cheapest[: most + 1]]) for most in range(len(cheapest))]
+    return [*others, *own]
 
 
 def peaks(path: Sequence[Trial]) -> list[Trial]:

@@ -40,6 +40,7 @@ class Search(Base):
     calibration: Mapped[Calibration] = mapped_column(states(Calibration, "calibration_known"))
     num_prompts: Mapped[int]
     study: Mapped[str]
+    workers: Mapped[int] = mapped_column(server_default=text("1"))  # that share it at most
     created_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
     phase: Mapped[SearchPhase | None] = mapped_column(states(SearchPhase, "phase_known"))
     num_trials: Mapped[int] = mapped_column(server_default=text("0"))
@@ -73,7 +74,7 @@ class Trial(Base):
     acceptance: Mapped[float]
     loss: Mapped[float]
     draft_length: Mapped[int]
-    device_seconds: Mapped[float]  # spent by the search until then
+    device_seconds: Mapped[float]  # spent until then by the worker that scored it
     created_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
 
 

@@ -11,7 +11,7 @@ from importlinter.cli import lint_imports
 
 PACKAGES = ("api", "cli", "engine", "models", "workers")
 # What the engine process is made of, which alone may load torch.
-ENGINE_PROCESS = ("workers.serve", "workers.search.host", "workers.search.report")
+ENGINE_PROCESS = ("workers.serve", "workers.search.host", "workers.search.prices", "workers.search.report")
 
 
 @pytest.fixture(scope="module")

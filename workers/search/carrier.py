@@ -76,6 +76,7 @@ class SearchCarrier:
                 for message in self._collect():
                     self._take(message)
                 self._write()
+                self._attend()
                 if self._is_stopping():
                     self._outcome = self._outcome or Outcome.RELEASE
             return self._outcome
@@ -91,6 +92,9 @@ class SearchCarrier:
             self._logbook.write()
         except ModelChanged as error:
             self._fail("model_changed", str(error))
+
+    def _attend(self) -> None:
+        """Look, once a turn, after what nobody says: a lead has nothing to look after."""
 
     def _arguments(self) -> list[str]:
         view = self._view
@@ -163,6 +167,8 @@ class SearchCarrier:
             view.device_seconds,
             tuple(map(parse_trial, known["trials"])),
             bool(known["can_propose"]),
+            known["costs"],
+            is_shared=view.workers > 1,
         )
 
     def _settle(self, end: SearchEnd) -> None:

@@ -20,6 +20,7 @@ from engine.shortage import is_shortage
 from engine.skipset import SkipSet
 from engine.stock import StockEngine
 from workers.search.notebook import RemoteNotebook
+from workers.search.prices import load_json, parse_load
 from workers.search.report import end_of, seconds_of
 from workers.wire.searches import Json, SearchEntry, SearchEvent, SearchNews, SearchOrder
 
@@ -41,6 +42,7 @@ class SearchHost:
         self._notebook: RemoteNotebook | None = None
         self._outbox: list[Told] = []
         self._said_at = 0.0
+        self._is_priced = False
         self._known: dict[BatchClass, Active] = {}  # the last set of each class
         self.num_units = 0
         engine.on_shortage = self._give_way
@@ -88,7 +90,11 @@ class SearchHost:
         return told
 
     def _advance(self, run: Run) -> None:
-        if not run.step():
+        is_over = not run.step()
+        if run.load is not None and not self._is_priced:
+            self._is_priced = True
+            self._enter({"do": "costs", "costs": load_json(run.load)})
+        if is_over:
             self._outbox.append(self._news(run))
             self._end(end_of(self._id, run))
         elif time.monotonic() - self._said_at > NEWS_S:
@@ -107,13 +113,17 @@ class SearchHost:
     def _begin(self, order: SearchOrder) -> None:
         if isinstance(self._engine, StockEngine):
             raise Unsupported(self._engine.note or "this network drafts nothing")
-        notebook = RemoteNotebook(order.layers, order.trials, self._enter, can_propose=order.can_propose)
+        notebook = RemoteNotebook(
+            order.layers, order.trials, self._enter, can_propose=order.can_propose, is_shared=order.is_shared
+        )
         wish = Wish(
             Calibration(order.scored, order.held_out),
             BatchClass(order.batch_class),
             Budget(order.max_trials, order.max_seconds or float("inf")),
             order.incumbent,
             spent=spent_of(order.spent),
+            load=None if order.costs is None else parse_load(order.costs),
+            helps=order.helps,
         )
         options = self._engine.options
         self._run = Run(
@@ -126,6 +136,7 @@ class SearchHost:
             chunk=token_chunk(self._engine.costs.verify, UNIT_S),
         )
         self._id, self._notebook, self._said_at = order.id, notebook, 0.0
+        self._is_priced = order.costs is not None
 
     def _enter(self, entry: Json) -> None:
         if entry["do"] == "record" and self._run is not None:

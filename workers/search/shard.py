@@ -6,11 +6,14 @@ from models.catalog import get_model
 from models.claim import Claim
 from models.errors import CalibrationGone, SearchNotFound
 from models.searches import SearchView, find_search
+from models.sharing import LEAD
 from workers.carrier import Outcome
 from workers.ledger import Ledger
 from workers.node import Node
 from workers.search.carrier import SearchCarrier
+from workers.search.helper import HelperCarrier
 from workers.search.logbook import Logbook
+from workers.search.owner import Owner
 from workers.settings import NodeSettings
 from workers.wire import Hello
 
@@ -40,27 +43,32 @@ def is_elsewhere(node: Node, job_id: str) -> bool:
 
 
 def carry_search(node: Node, hello: Hello, claimed: Claim, ledger: Ledger) -> Outcome:
-    """Carry the search as far as it goes.
+    """Carry the search as far as it goes, or help whoever does.
 
     Raises:
         LeaseLost: the shard belongs to somebody else by now.
     """
+    index = claimed.number  # an item is a shard
     if not claimed.items:
+        return Outcome.FINISH
+    if index != LEAD and (lead := ledger.find_lead()).is_over:
+        Logbook.follow_item(ledger, index, lead)
         return Outcome.FINISH
     try:
         with node.database.session() as session:
             view = find_search(session, claimed.job_id)
     except CalibrationGone as error:
-        Logbook.fail_item(ledger, "calibration_gone", str(error))
+        Logbook.fail_item(ledger, index, "calibration_gone", str(error))
         return Outcome.FINISH
     if not _fits(view, node.place):
-        Logbook.fail_item(ledger, "model_changed", f"{view.model} is not what it was when the search was asked for")
+        said = f"{view.model} is not what it was when the search was asked for"
+        Logbook.fail_item(ledger, index, "model_changed", said)
         return Outcome.FINISH
-    carrier = SearchCarrier(
+    carrier = (SearchCarrier if index == LEAD else HelperCarrier)(
         view,
-        f"{node.worker_id}.{claimed.epoch}",
+        str(Owner.of(claimed)),
         node.link,
-        Logbook(ledger, view, node.place.weights),
+        Logbook(ledger, view, node.place.weights, index),
         node.text(hello.folder),
         hello.context_length,
         lambda: node.stop_at is not None,

@@ -22,7 +22,8 @@ class SearchOrder:
     """A search to be run. `scored` and `held_out` are calibration requests.
 
     `max_seconds` are the device's, None for no limit; `spent` by phase before the search was interrupted. `trials` are
-    known already; `can_propose` says whether a sampler stands behind the notebook.
+    known already; `can_propose` says whether a sampler stands behind the notebook. `costs` is what they were priced
+    by, None where that is still to be measured. `is_shared` with helpers; `helps` is one of them.
     """
 
     id: str
@@ -36,6 +37,9 @@ class SearchOrder:
     spent: Mapping[str, float]
     trials: tuple[Trial, ...]
     can_propose: bool
+    costs: Json | None = None
+    is_shared: bool = False
+    helps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,10 @@ class SearchNews:
 
 @dataclass(frozen=True, slots=True)
 class SearchEntry:
-    """A line for the notebook: `do` is claim, record or propose. Of a record, `device_seconds` are those until then."""
+    """A line for the notebook: `do` is costs, claim, record or propose; of a shared search plan, ask or help too.
+
+    Of a record, `device_seconds` are those until then.
+    """
 
     id: str
     entry: Json

@@ -37,8 +37,8 @@ def service(module_database: str, redis_url: str, tmp_path_factory: pytest.TempP
         yield opened
 
 
-def seek(service: Service, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> str:
-    monkeypatch.setattr(opening, "MAX_TOKENS", 8)  # of each reference: the tests are about what is around it
+def seek(service: Service, monkeypatch: pytest.MonkeyPatch, *, tokens: int = 8, **changes: Any) -> str:
+    monkeypatch.setattr(opening, "MAX_TOKENS", tokens)  # of each reference: the tests are about what is around it
     values: dict[str, Any] = {
         "device_kind": "cpu",
         "batch_class": "1",

@@ -76,12 +76,20 @@ def test_a_search_is_a_job_that_tells_how_far_it_is(caller: Caller, database: Da
 
     assert (queued["kind"], queued["priority"], queued["counts"]["total"]) == ("search", "search", 1)
     assert (queued["search"]["phase"], queued["search"]["max_trials"]) == (None, 20)
+    assert queued["search"]["workers"] == 1
     assert (running["search"]["phase"], running["search"]["num_trials"], running["search"]["best_speed"]) == (
         "warm",
         2,
         1.25,
     )
     assert caller.submit()["search"] is None
+
+
+def test_a_search_may_be_shared_by_several_workers(caller: Caller) -> None:
+    job = caller.get(f"/v1/jobs/{search(caller, workers=3)}").json
+
+    assert (job["counts"]["total"], job["search"]["workers"]) == (3, 3)
+    assert [one["status"] for one in caller.get(f"/v1/jobs/{job['id']}/items").json["data"]] == ["queued"] * 3
 
 
 def test_results_are_every_trial_and_outlive_the_job(caller: Caller, database: Database) -> None:
@@ -152,6 +160,8 @@ def test_a_model_is_searched_by_one_at_a_time(caller: Caller, make_caller: MakeC
         ({"webhook_url": "ftp://a"}, "webhook_url"),
         ({"device_kind": None}, "device_kind"),
         ({"budget": {"trials": 0}}, "budget.trials"),
+        ({"workers": 0}, "workers"),
+        ({"workers": 9}, "workers"),
     ],
 )
 def test_a_bad_search_is_refused_by_field(caller: Caller, changes: dict[str, Any], field: str) -> None:

@@ -13,12 +13,15 @@ from models.catalog import NewSkipSet, add_skip_set
 from models.claim import Claim
 from models.errors import CalibrationGone, Conflict, LeaseLost, ModelChanged, SearchNotFound, SearchOpen
 from models.findings import get_finding, list_findings, list_trials, stream_trials
+from models.fleet import WorkerBeat, announce
 from models.jobs import delete_job
 from models.opening import NewSearch, open_search
 from models.places import activate, active_sets, list_activations
 from models.retry import retry
 from models.searches import NewTrial, SearchProgress, SearchView, find_search, note_search, note_trials
 from models.settle import Found, SearchVerdict, settle_search
+from models.shard import ShardRef
+from models.sharing import LeadView, find_lead, is_held, pass_on, waiting_helpers
 from models.states import Calibration, ItemStatus, JobKind, Lane, SearchOutcome, SearchPhase
 from models.submit import NewJob
 from models.tenants import change_tenant
@@ -122,6 +125,86 @@ def test_progress_and_trials_are_noted_by_the_holder_alone(registry: Registry) -
         with pytest.raises(LeaseLost):
             write(registry, claimed, call, value)
     assert settled(registry, job_id) == (None, False, None)
+
+
+def test_helpers_add_to_what_the_lead_notes(registry: Registry) -> None:
+    job_id = seek(registry, workers=3)
+    lead, one, other = (registry.hold(job_id, number) for number in range(3))
+    assert [len(claimed.items) for claimed in (lead, one, other)] == [1, 1, 1]
+    write(registry, lead, note_search, PROGRESS)
+    for claimed, seconds in ((one, 1.0), (other, 2.0), (one, 1.5)):
+        spent = {f"helper_{claimed.number}": seconds}
+        write(registry, claimed, note_search, SearchProgress(device_seconds=spent, weights="sha"))
+    write(registry, lead, note_search, replace(PROGRESS, device_seconds={"scoring": 4.5}))
+
+    assert registry.rows("SELECT phase, num_trials, best_speed, best_bits, device_seconds FROM searches") == [
+        ("climbing", 12, 1.2, "0110", {"scoring": 4.5, "helper_1": 1.5, "helper_2": 2.0})
+    ]
+    with pytest.raises(ModelChanged, match="weights"):
+        write(registry, one, note_search, SearchProgress(weights="no"))
+
+
+def test_trials_of_several_workers_are_numbered_in_one_row(registry: Registry) -> None:
+    job_id = seek(registry, workers=4)
+    held = [registry.hold(job_id, number) for number in range(4)]
+    trials = [replace(TRIAL, bits=f"{number:04b}") for number in range(16)]
+
+    def note(claimed: Claim) -> int:
+        mine = trials[claimed.number * 3 : claimed.number * 3 + 6]  # what neighbours scored too counts once
+        return sum(write(registry, claimed, note_trials, [one]) for one in mine)
+
+    counts = at_once(*(partial(note, claimed) for claimed in held))
+
+    assert sum(counts) == 15
+    assert registry.rows("SELECT count(*), max(number) FROM trials") == [(15, 14)]
+    write(registry, held[1], note_search, SearchProgress())
+    assert registry.rows("SELECT num_trials FROM searches") == [(15,)]
+
+
+def test_a_lead_is_there_while_its_lease_is(registry: Registry) -> None:
+    job_id = seek(registry, workers=2)
+
+    def lead() -> LeadView:
+        with registry.database.session() as session:
+            return find_lead(session, job_id)
+
+    assert lead() == LeadView(ItemStatus.QUEUED, is_held=False, error=None)
+    claimed = registry.hold(job_id)
+    with registry.database.session() as session:
+        assert waiting_helpers(session, job_id) == [1]
+        assert is_held(session, ref_of(claimed), claimed.epoch)
+        assert not is_held(session, ref_of(claimed), claimed.epoch - 1)
+        assert not is_held(session, replace(ref_of(claimed), number=1), 0)
+    assert lead().is_held and not lead().is_over
+    registry.lapse(job_id)
+    with registry.database.session() as session:
+        assert not is_held(session, ref_of(claimed), claimed.epoch)
+    assert not lead().is_held
+    registry.record(claimed, result(0, ItemStatus.FAILED))
+    assert lead().is_over and lead().error == {"code": "context_exceeded", "message": "too long"}
+
+
+def test_a_doorbell_is_passed_on_while_a_worker_is_free_to_help(registry: Registry) -> None:
+    job_id = seek(registry, workers=3)
+    one = WorkerBeat("w_a", "a", "h", 1, MODEL, "cpu", "cpu", "float32", 8, "ready")
+    with registry.database.session() as session:
+        for beat in (one, replace(one, id="w_cuda", device_kind="cuda"), replace(one, id="w_other", status="loading")):
+            announce(session, beat)
+
+    def is_rung_after_passing_on() -> bool:
+        registry.rows("UPDATE shards SET rung_at = now() WHERE status = 'queued'")
+        with registry.database.session() as session:
+            pass_on(session, ShardRef(job_id, 2))
+        return registry.rows("SELECT rung_at IS NOT NULL FROM shards WHERE number = 2")[0][0]
+
+    assert not is_rung_after_passing_on()
+    registry.claim(job_id, worker="w_a")
+    assert is_rung_after_passing_on()  # nobody else is there
+    with registry.database.session() as session:
+        announce(session, replace(one, id="w_b"))
+    assert not is_rung_after_passing_on()
+    registry.claim(job_id, 1, worker="w_b")
+    assert is_rung_after_passing_on()
 
 
 def test_a_find_is_kept_and_promoted_in_the_transaction_that_ends_the_item(registry: Registry) -> None:
@@ -326,6 +409,25 @@ def test_a_cancelled_search_is_resumed_from_its_trials(registry: Registry) -> No
     assert (view.num_trials, view.best_speed, view.status) == (12, 1.2, "running")
     assert registry.view(second).retry_of == first
     assert registry.view(second).search == view
+
+
+def test_a_shared_search_is_cancelled_and_resumed_with_all_its_workers(registry: Registry) -> None:
+    first = seek(registry, workers=3)
+    lead, helper = registry.hold(first), registry.hold(first, 1)
+    write(registry, lead, note_search, PROGRESS)
+    with registry.database.session() as session:
+        assert not cancel(session, TENANT, first)
+    assert registry.items(first)[2] == ("cancelled", 0)  # nobody had it
+    assert not registry.complete(helper, ItemStatus.CANCELLED)
+    assert registry.complete(lead, ItemStatus.CANCELLED)
+
+    second = resumed(registry, first)
+
+    assert registry.shards(second) == [("queued", 0)] * 3
+    assert registry.items(second) == [("queued", 0)] * 3
+    found = find(registry, second)
+    assert (found.workers, found.study, found.device_seconds) == (3, first, {})
+    assert [len(registry.hold(second, number).items) for number in range(3)] == [1, 1, 1]
 
 
 def test_what_cannot_be_resumed_says_why(registry: Registry) -> None:

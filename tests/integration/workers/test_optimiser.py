@@ -43,8 +43,8 @@ def test_what_one_worker_scored_the_other_knows(storage: optuna.storages.BaseSto
     mine, other = (StudyNotebook(open_study(storage, "one"), LAYERS, owner) for owner in ("mine", "other"))
 
     assert mine.find(SET, 8) is None
-    assert mine.claim(SET, Source.GREEDY)
-    assert not other.claim(SET, Source.GREEDY)
+    assert mine.claim(SET, Source.GREEDY, 8)
+    assert not other.claim(SET, Source.GREEDY, 8)
     assert other.find(SET, 8) is None
     mine.record(trial_of(SET, 1.2))
 
@@ -54,7 +54,7 @@ def test_what_one_worker_scored_the_other_knows(storage: optuna.storages.BaseSto
 def test_few_prompts_and_all_are_kept_apart(storage: optuna.storages.BaseStorage) -> None:
     notebook = StudyNotebook(open_study(storage, "one"), LAYERS, "mine")
     for prompts in (2, 8):
-        assert notebook.claim(SET, Source.GREEDY)
+        assert notebook.claim(SET, Source.GREEDY, prompts)
         notebook.record(trial_of(SET, 1.0 + prompts, prompts))
 
     again = StudyNotebook(open_study(storage, "one"), LAYERS, "later")
@@ -64,23 +64,71 @@ def test_few_prompts_and_all_are_kept_apart(storage: optuna.storages.BaseStorage
 
 def test_a_crash_loses_one_trial(storage: optuna.storages.BaseStorage) -> None:
     dead = StudyNotebook(open_study(storage, "one"), LAYERS, "dead")
-    assert dead.claim(SkipSet.of([0]), Source.GREEDY)
+    assert dead.claim(SkipSet.of([0]), Source.GREEDY, 8)
     dead.record(trial_of(SkipSet.of([0]), 1.1))
-    assert dead.claim(SET, Source.GREEDY)  # and then it is killed
+    assert dead.claim(SET, Source.GREEDY, 8)  # and then it is killed
 
     study = open_study(storage, "one")
     living = StudyNotebook(study, LAYERS, "living")
-    assert not living.claim(SET, Source.GREEDY)
+    assert not living.claim(SET, Source.GREEDY, 8)
     assert fail_abandoned(study, lambda owner: owner == "living") == 1
 
-    assert living.claim(SET, Source.GREEDY)
+    assert living.claim(SET, Source.GREEDY, 8)
     assert living.find(SkipSet.of([0]), 8) == trial_of(SkipSet.of([0]), 1.1)
     assert [one.state for one in study.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING]
 
 
+def test_of_two_that_claim_at_once_one_has_it_and_no_set_is_scored_twice(storage: optuna.storages.BaseStorage) -> None:
+    sets = [SkipSet.of([layer], [other]) for layer in range(LAYERS) for other in range(LAYERS)]
+    books = [StudyNotebook(open_study(storage, "one"), LAYERS, owner) for owner in ("mine", "other")]
+
+    def work(notebook: StudyNotebook) -> int:
+        """Score what can be had, one set after the other; how many."""
+        num = 0
+        for skip_set in sets:
+            if notebook.find(skip_set, 8) is None and notebook.claim(skip_set, Source.GREEDY, 8):
+                notebook.record(trial_of(skip_set, 1.0))
+                num += 1
+        return num
+
+    with ThreadPoolExecutor(2) as pool:
+        counts = list(pool.map(work, books))
+
+    states = [one.state for one in open_study(storage, "one").trials]
+    assert sum(counts) == states.count(TrialState.COMPLETE) == len(sets)
+    assert TrialState.RUNNING not in states
+
+
+def test_a_worker_that_was_taken_for_dead_keeps_its_trial_if_nobody_has_the_set(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    study = open_study(storage, "one")
+    mine, other = (StudyNotebook(study, LAYERS, owner) for owner in ("mine", "other"))
+    taken = SkipSet.of([0])
+    assert mine.claim(SET, Source.GREEDY, 8) and mine.claim(taken, Source.GREEDY, 8)
+    assert fail_abandoned(study, lambda owner: owner == "other") == 2
+    assert other.claim(taken, Source.GREEDY, 8)
+
+    mine.record(trial_of(SET, 1.2))
+    mine.record(trial_of(taken, 1.3))
+
+    assert other.find(SET, 8) == trial_of(SET, 1.2)
+    assert other.find(taken, 8) is None
+    other.record(trial_of(taken, 1.3))
+
+
+def test_costs_are_kept_as_they_were_told_first(storage: optuna.storages.BaseStorage) -> None:
+    mine, other = (StudyNotebook(open_study(storage, "one"), LAYERS, owner) for owner in ("mine", "other"))
+    assert mine.costs is None
+    mine.price({"parts": []})
+    other.price({"parts": [1]})
+
+    assert other.costs == {"parts": []}
+
+
 def test_searches_do_not_mix(storage: optuna.storages.BaseStorage) -> None:
     one, two = (StudyNotebook(open_study(storage, name), LAYERS, "mine") for name in ("one", "two"))
-    assert one.claim(SET, Source.GREEDY)
+    assert one.claim(SET, Source.GREEDY, 8)
     one.record(trial_of(SET, 1.2))
 
     assert two.find(SET, 8) is None
@@ -94,7 +142,7 @@ def test_proposals_are_new_and_made_of_units(kind: Sampler) -> None:
     seen = []
     for _ in range(6):
         skip_set = notebook.propose(units)
-        assert skip_set is not None and notebook.claim(skip_set, Source.SAMPLER)
+        assert skip_set is not None and notebook.claim(skip_set, Source.SAMPLER, 8)
         notebook.record(trial_of(skip_set, 1 + 0.1 * len(skip_set)))
         seen.append(skip_set)
 

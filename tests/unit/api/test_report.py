@@ -98,6 +98,7 @@ def finding(**changes: Any) -> Finding:
         calibration=Calibration.BUILTIN,
         num_prompts=24,
         study="job_a",
+        workers=1,
         phase=SearchPhase.CONFIRMING,
         num_trials=200,
         best_speed=1.31,

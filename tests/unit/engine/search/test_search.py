@@ -22,7 +22,7 @@ from engine.search.objective import Objective, best_length
 from engine.search.reference import References
 from engine.search.search import Budget, Calibration, Search, Settings, check
 from engine.search.steps import Steps, drain
-from engine.search.trial import Source, Trial
+from engine.search.trial import Notebook, Source, Trial
 from engine.search.units import union
 from engine.skipset import SkipSet
 from tests.tools.families import network_of
@@ -49,7 +49,7 @@ def requests(count: int, seed: int = 0, tokens: int = 64) -> list[Request]:
 def search_of(
     network: Planted,
     *,
-    notebook: Memory | None = None,
+    notebook: Notebook | None = None,
     incumbent: SkipSet | None = None,
     budget: Budget | None = None,
     time_contender: Callable[[Contender], Steps[float]] | None = None,
@@ -182,7 +182,7 @@ def test_a_busy_notebook_is_waited_for() -> None:
     class Shared(Memory):
         refusals = 5
 
-        def claim(self, skip_set: SkipSet, source: Source) -> bool:
+        def claim(self, skip_set: SkipSet, source: Source, prompts: int) -> bool:
             if skip_set == SkipSet() and self.refusals:
                 self.refusals -= 1
                 if not self.refusals:
