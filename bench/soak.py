@@ -46,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=Path, required=True, help="JSON Lines with a member `document`")
     parser.add_argument("--minutes", type=float, default=8.0, help="of traffic")
-    parser.add_argument("--actors", type=int, default=6)
+    parser.add_argument("--actors", type=int, default=10)
     parser.add_argument("--processes", type=int, default=2, help="of the API")
     parser.add_argument("--port", type=int, default=8790)
     arguments = parser.parse_args()
@@ -166,7 +166,7 @@ def rule_of(name: str) -> Rule:
         return Rule.GONE if name.removeprefix("rows of ") in KEPT_BY_TIME else Rule.TOLD
     if name.endswith((", RSS", ", USS", ", used memory")) or name.startswith("size of "):
         return Rule.MEMORY
-    if name.startswith("files in ") or name in ("redis, keys", "postgres, descriptors"):
+    if name.startswith("files in ") or name in ("redis, keys", "postgres, RSS", "postgres, descriptors"):
         return Rule.TOLD
     return Rule.EQUAL
 

@@ -126,6 +126,7 @@ class Actor:
             self.keys,
             self.scrape,
             self.summarize,
+            *(self.look_around, self.err, self.keys, self.repeat, self.scrape),  # which are quick
         )
         while time.monotonic() < until:
             one = self._random.choice(acts)
