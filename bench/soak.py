@@ -17,11 +17,13 @@ from typing import Any, Final
 
 import httpx
 
+from bench.clients import Place, Tally
 from bench.overhead import read_items
+from bench.receiver import receiving
 from bench.report import RESULTS, save
 from bench.samples import Probe
 from bench.stack import Stack, running
-from bench.traffic import Actor, Place, Tally, receiving
+from bench.traffic import Actor
 from bench.trend import Rule, Sample, Trend, trend
 
 ROUND_S: Final = 20.0
