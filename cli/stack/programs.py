@@ -21,7 +21,7 @@ PYTHON = sys.executable
 CELERY = [PYTHON, "-m", "celery", "--app", "workers.app"]
 GUNICORN_CONFIG = Path(__file__).resolve().parents[2] / "deploy" / "gunicorn.conf.py"
 FLOWER_USER = "skim"
-FLOWER_TASKS = "2000"  # shown; its own 100,000 would be hundreds of megabytes
+FLOWER_TASKS = "1000"  # that it remembers, each in 5 KiB; its own limit is 100,000
 
 NAMES = ("postgres", "redis", "api", "flower", "beat", "control")  # in starting order, workers after them
 POSTGRES, REDIS, API, FLOWER, BEAT, CONTROL = NAMES
