@@ -195,10 +195,10 @@ def table(results: dict[str, Any]) -> str:
         f" {results['webhooks']} webhooks. Acts: {acts}. Answers that nobody should get: {results['num_surprises']}.",
         "",
         f"Before it, a crowd of {CROWD} times the actors filled the pools. Thirds are medians of samples; the first is"
-        " warming up. `memory`: the last third is at most 5 % or 8 MiB above the second. `equal`: at quiet moments, with"
-        " no job open and every client gone, the last third is nowhere above the second. `gone`: 0 when the time of"
-        f" everything ({KEEP_S} s) is up. `told`: kept for longer on purpose, or bounded elsewhere. The slope is that of"
-        " the last two thirds. Memory and sizes in MiB.",
+        " warming up. `memory`: the last third is at most 5 % or 8 MiB above the second. `equal`: at quiet moments,"
+        " with no job open and every client gone, the last third is nowhere above the second. `gone`: 0 when the time"
+        f" of everything ({KEEP_S} s) is up. `told`: kept for longer on purpose, or bounded elsewhere. The slope is"
+        " that of the last two thirds. Memory and sizes in MiB.",
         "",
         f"{good} of {len(results['trends'])} series do as they should.",
         "",
