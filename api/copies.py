@@ -79,6 +79,11 @@ class Copies(Generic[T]):
                     del self._places[key]
             raise
         with self._lock:  # only now: what does not exist takes nobody's place
-            while len(self._places) > self._size:
-                self._places.popitem(last=False)
+            self._make_room()
         return copy
+
+    def _make_room(self) -> None:
+        """Let the least recently used go: of too many, and those that nobody is served any more."""
+        now = time.monotonic()
+        while self._places and (len(self._places) > self._size or next(iter(self._places.values())).until <= now):
+            self._places.popitem(last=False)

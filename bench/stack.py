@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-_SKIM = str(Path(sys.executable).with_name("skim"))
+SKIM = str(Path(sys.executable).with_name("skim"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +23,16 @@ class Stack:
 
 
 @contextmanager
-def running(port: int, *options: str) -> Iterator[Stack]:
-    """A stack on ``port`` (Flower on the next one), started with these options of ``skim up``."""
+def running(port: int, *options: str, **settings: str) -> Iterator[Stack]:
+    """A stack on ``port`` (Flower on the next one), started with these options of ``skim up`` and these variables."""
     with tempfile.TemporaryDirectory(prefix="skim-bench-") as name:
         home = Path(name)
         home.chmod(0o755)  # the servers' account has to enter it
-        environment = {**os.environ, "SKIM_HOME": name}
+        environment = {**os.environ, **settings, "SKIM_HOME": name}
         where = ("--port", str(port), "--flower-port", str(port + 1))
         try:
-            subprocess.run([_SKIM, "up", "--detach", *where, *options], check=True, env=environment)
+            subprocess.run([SKIM, "up", "--detach", *where, *options], check=True, env=environment)
             key = json.loads((home / "credentials").read_text())["api_key"]
             yield Stack(home, port, key)
         finally:
-            subprocess.run([_SKIM, "down"], check=True, env=environment)
+            subprocess.run([SKIM, "down"], check=True, env=environment)

@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.orm import Session
 
-from models.audit import Action, note
+from models.audit import KEPT_DAYS, Action, note
 from models.errors import KeyExpired, KeyNotFound
 from models.ids import new_id
 from models.notify import notify_keys
@@ -68,6 +68,16 @@ TOUCH: Final = text("""
 UPDATE api_keys SET last_used_at = statement_timestamp()
 WHERE id IN (SELECT id FROM api_keys WHERE id = :id FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING id
+""")
+
+
+# Worthless ones, as long after as the audit knows of them.
+FORGET: Final = text("""
+DELETE FROM api_keys WHERE id IN (
+    SELECT id FROM api_keys
+    WHERE LEAST(revoked_at, expires_at) < statement_timestamp() - make_interval(days => :days)
+    ORDER BY LEAST(revoked_at, expires_at) LIMIT :limit FOR UPDATE SKIP LOCKED
+)
 """)
 
 
@@ -128,6 +138,11 @@ def revoke_key(session: Session, tenant_id: str, key_id: str) -> bool:
         return True
     get_key(session, tenant_id, key_id)
     return False
+
+
+def forget_keys(session: Session, *, limit: int) -> None:
+    """Delete up to `limit` keys that were revoked or expired more than `KEPT_DAYS` ago."""
+    session.execute(FORGET, {"days": KEPT_DAYS, "limit": limit})
 
 
 def digest(secret: str) -> str:

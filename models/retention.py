@@ -1,11 +1,11 @@
-"""Retention: jobs that have ended, and files, are deleted when their time is up.
+"""Retention: jobs that have ended, files, and batches that never became a job are deleted when their time is up.
 
-For their readers they are gone at once. The rows follow in short transactions of a bounded number of them: a job of
-50,000 items is taken apart over many, its items first, and thousands of small jobs share one.
+For their readers jobs and files are gone at once. The rows follow in short transactions of a bounded number of them: a
+job of 50,000 items is taken apart over many, its items first, and thousands of small jobs share one.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from sqlalchemy import TextClause, text
@@ -40,6 +40,16 @@ SELECT id FROM files WHERE expires_at <= statement_timestamp()
 ORDER BY expires_at LIMIT :most FOR UPDATE SKIP LOCKED
 """)
 
+# The others go with their jobs.
+DELETE_BATCHES: Final = text("""
+DELETE FROM batches WHERE id IN (
+    SELECT batches.id FROM batches JOIN tenants ON tenants.id = batches.tenant_id
+    WHERE batches.job_id IS NULL AND coalesce(batches.failed_at, batches.cancelled_at)
+        <= statement_timestamp() - make_interval(secs => coalesce(tenants.keep_s, :keep_s))
+    ORDER BY coalesce(batches.failed_at, batches.cancelled_at) LIMIT :rows FOR UPDATE OF batches SKIP LOCKED
+)
+""")
+
 # By their place on the disk: what has ended is never updated, so nothing moves.
 DELETE_ITEMS: Final = text("""
 DELETE FROM items WHERE ctid = ANY(ARRAY(SELECT ctid FROM items WHERE job_id = ANY(:ids) LIMIT :rows))
@@ -63,7 +73,7 @@ def forget(database: Database, *, for_s: float) -> int:
     """Delete what is past its date until nothing is left or the time is over; returns how many rows went."""
     until = time.monotonic() + for_s
     total = 0
-    for forget_some in (forget_jobs, forget_files):
+    for forget_some in (forget_jobs, forget_files, forget_batches):
         while time.monotonic() < until and (num := _committed(database, forget_some)):
             total += num
     return total
@@ -84,13 +94,22 @@ def forget_files(session: Session, *, rows: int = CHUNKS) -> int:
     return _delete(session, due, rows, DELETE_CHUNKS, DELETE_FILES) if due else 0
 
 
+def forget_batches(session: Session, *, rows: int = MOST) -> int:
+    """Delete up to `rows` batches that were refused, or called off unchecked, longer ago than their tenant keeps jobs.
+
+    Returns how many went.
+    """
+    return _rowcount(session, DELETE_BATCHES, {"rows": rows, "keep_s": KEEP_S})
+
+
 def _committed(database: Database, forget_some: Callable[[Session], int]) -> int:
     with database.session() as session:
         return forget_some(session)
 
 
 def _delete(session: Session, ids: object, rows: int, parts: TextClause, wholes: TextClause) -> int:
-    num = 0
-    for statement, values in ((parts, {"ids": ids, "rows": rows}), (wholes, {"ids": ids})):
-        num += int(getattr(session.execute(statement, values), "rowcount"))  # noqa: B009 - known to its cursor only
-    return num
+    return _rowcount(session, parts, {"ids": ids, "rows": rows}) + _rowcount(session, wholes, {"ids": ids})
+
+
+def _rowcount(session: Session, statement: TextClause, values: Mapping[str, object]) -> int:
+    return int(getattr(session.execute(statement, values), "rowcount"))  # noqa: B009 - known to its cursor only

@@ -15,6 +15,7 @@ from models.ending import end_job, withdraw
 from models.faults import Point, reach
 from models.fleet import forget_workers
 from models.idempotency import forget
+from models.keys import forget_keys
 from models.notify import notify
 from models.ring import waiting_queues
 from models.states import ItemStatus, Lane
@@ -82,6 +83,7 @@ def sweep(session: Session, *, limit: int = 200) -> Swept:
     done = [end_job(session, job_id) for job_id in _locked(session, DONE, limit)]
     forget(session, limit=limit)
     forget_audit(session, limit=limit)
+    forget_keys(session, limit=limit)
     give_up(session, limit=limit)
     forget_workers(session)
     return Swept(

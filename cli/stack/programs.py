@@ -21,6 +21,7 @@ PYTHON = sys.executable
 CELERY = [PYTHON, "-m", "celery", "--app", "workers.app"]
 GUNICORN_CONFIG = Path(__file__).resolve().parents[2] / "deploy" / "gunicorn.conf.py"
 FLOWER_USER = "skim"
+FLOWER_TASKS = "1000"  # that it remembers, each in 5 KiB; its own limit is 100,000
 
 NAMES = ("postgres", "redis", "api", "flower", "beat", "control")  # in starting order, workers after them
 POSTGRES, REDIS, API, FLOWER, BEAT, CONTROL = NAMES
@@ -67,6 +68,7 @@ def flower(port: int, password: str) -> Program:
         "FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{password}",
         "FLOWER_READ_ONLY": "true",
         "FLOWER_PERSISTENT": "false",
+        "FLOWER_MAX_TASKS": FLOWER_TASKS,
     }
     return Program(FLOWER, 40, (*CELERY, "flower", *options), environment=tuple(settings.items()))
 

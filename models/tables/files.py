@@ -80,6 +80,7 @@ class Batch(Base):
             "created_at",
             postgresql_where=text("job_id IS NULL AND failed_at IS NULL AND cancelled_at IS NULL"),
         ),
+        Index("batches_refused", text("COALESCE(failed_at, cancelled_at)"), postgresql_where=text("job_id IS NULL")),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)

@@ -32,6 +32,7 @@ class ApiKey(Base):
     __table_args__ = (
         CheckConstraint("length(hash) = 64", name="hash_is_sha256"),
         Index("api_keys_tenant", "tenant_id", "id"),
+        Index("api_keys_over", text("LEAST(revoked_at, expires_at)")),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)

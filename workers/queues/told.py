@@ -161,7 +161,7 @@ def _pieces(index: int, entries: Any) -> Iterator[tuple[int, str, Piece]]:
 def _write(client: Redis, burst: list[tuple[str, Piece]]) -> None:
     if not burst:
         return
-    with client.pipeline(transaction=False) as pipe:
+    with client.pipeline(transaction=True) as pipe:  # a stream that was cut off from its expiry would stay for ever
         for key, piece in burst:
             pipe.xadd(key, {_FIELD: json.dumps(asdict(piece))}, maxlen=MAX_PIECES, approximate=True)
         for key in {key for key, _ in burst}:

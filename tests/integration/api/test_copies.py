@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -206,6 +207,23 @@ def test_the_least_recently_used_goes(copies: Copies[str]) -> None:
         read(key)
 
     assert loads == ["a", "b", "c", "b"]
+
+
+def test_what_nobody_is_served_any_more_takes_no_memory(news: News) -> None:
+    copies: Copies[Answer] = Copies(news)
+    until(news.is_live)
+    kept = [weakref.ref(copies.read(str(number), Answer, lambda _: 0.05)) for number in range(20)]
+    lasting = copies.read("lasting", Answer, hour)
+    time.sleep(0.1)
+
+    copies.read("another", Answer, hour)
+
+    assert [one for one in kept if one() is not None] == []
+    assert copies.read("lasting", Answer, hour) is lasting
+
+
+class Answer:
+    """What can be held weakly."""
 
 
 def test_what_does_not_exist_takes_nobodys_place(copies: Copies[str]) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from models.batches import NewBatch, cancel_batch, open_batch, refuse_batch
 from models.errors import FileNotFound, JobNotFound
 from models.files import NewFile, add_file, get_file
 from models.items import stream_items
@@ -111,3 +112,22 @@ def test_a_large_file_goes_in_pieces_too(registry: Registry) -> None:
         assert get_file(session, TENANT, young).num_bytes == 5
         with pytest.raises(FileNotFound):
             get_file(session, TENANT, old)
+
+
+def test_batches_that_never_became_jobs_go_when_their_tenants_jobs_would(registry: Registry) -> None:
+    registry.rows("UPDATE tenants SET keep_s = 3600 WHERE id = :id", id=TENANT)
+    new = NewBatch(TENANT, "file_a", "/v1/completions", "24h", 86_400, {})
+    with registry.database.session() as session:
+        refused, called_off, lately, checking = (open_batch(session, new) for _ in range(4))
+        refuse_batch(session, refused, [])
+        refuse_batch(session, lately, [])
+        cancel_batch(session, TENANT, called_off)
+    registry.rows("UPDATE batches SET created_at = now() - interval '2 h'")
+    registry.rows("UPDATE batches SET failed_at = now() - interval '61 min' WHERE id = :id", id=refused)
+    registry.rows("UPDATE batches SET cancelled_at = now() - interval '61 min' WHERE id = :id", id=called_off)
+    registry.rows("UPDATE batches SET failed_at = now() - interval '59 min' WHERE id = :id", id=lately)
+
+    gone = forget(registry.database, for_s=10)
+
+    assert gone == 2
+    assert registry.rows("SELECT id FROM batches ORDER BY id") == sorted([(lately,), (checking,)])

@@ -4,6 +4,7 @@ import pytest
 
 from models.cancel import cancel
 from models.finish import release
+from models.keys import Scope, create_key
 from models.record import record
 from models.ring import waiting_queues
 from models.states import Lane
@@ -154,6 +155,20 @@ def test_old_records_are_forgotten(registry: Registry) -> None:
     clean(registry)
 
     assert registry.rows("SELECT key FROM idempotency_keys") == [("new",)]
+
+
+def test_keys_are_forgotten_long_after_they_were_worth_something(registry: Registry) -> None:
+    with registry.database.session() as session:
+        for name in ("good", "revoked", "revoked before it expires", "expired", "expired lately"):
+            create_key(session, TENANT, name, {Scope.JOBS})
+    registry.rows("UPDATE api_keys SET revoked_at = now() - interval '91 days' WHERE name LIKE 'revoked%'")
+    registry.rows("UPDATE api_keys SET expires_at = now() WHERE name LIKE '%before it expires'")
+    registry.rows("UPDATE api_keys SET expires_at = now() - interval '91 days' WHERE name = 'expired'")
+    registry.rows("UPDATE api_keys SET expires_at = now() - interval '89 days' WHERE name = 'expired lately'")
+
+    clean(registry)
+
+    assert registry.rows("SELECT name FROM api_keys ORDER BY name") == [("expired lately",), ("good",)]
 
 
 def test_the_queues_that_have_work(registry: Registry) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import select
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from redis import Redis
@@ -64,6 +67,44 @@ def test_streams_expire(writer: TextWriter, redis_url: str) -> None:
     client.close()
 
     assert 0 < int(left_s) <= KEEP_S
+
+
+def test_a_writer_that_dies_in_the_middle_leaves_nothing_that_stays(redis_url: str) -> None:
+    """Whatever it sent before the order to expire has arrived, and no more."""
+    client = Redis.from_url(redis_url.replace("redis+socket://", "unix://"))
+    before = set(client.keys("skim:told:*"))
+    with cut_before(b"EXPIRE", client) as address:
+        writer = TextWriter(address)
+        writer.put("job_cut", 0, piece(0))
+        writer.close(1.0)
+
+    stays = [key for key in set(client.keys("skim:told:*")) - before if client.ttl(key) == -1]
+    client.close()
+
+    assert stays == []
+
+
+@contextmanager
+def cut_before(word: bytes, client: Redis) -> Iterator[str]:
+    """A way to the client's server that ends just before this word; yields its address."""
+    options = client.connection_pool.connection_kwargs
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as real:
+        real.connect(options["path"])
+        thread = threading.Thread(target=carry, args=(server, real, word))
+        thread.start()
+        yield f"redis://:{options['password']}@127.0.0.1:{server.getsockname()[1]}/0"
+        thread.join()
+
+
+def carry(server: socket.socket, real: socket.socket, word: bytes) -> None:
+    """Bytes of one client there, and answers back."""
+    client, _ = server.accept()
+    with client:
+        while not (sent := client.recv(1 << 16)).count(word):
+            real.sendall(sent)
+            client.sendall(real.recv(1 << 16))
+        real.sendall(sent.partition(word)[0])
+        select.select([real], [], [], 0.5)  # what it says to that, if anything: by then it has read it all
 
 
 def test_a_frozen_server_holds_no_writer_and_is_told_to_readers() -> None:

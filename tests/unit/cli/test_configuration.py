@@ -40,6 +40,7 @@ def test_secrets_stay_out_of_arguments() -> None:
     assert "hush" not in section["command"]
     assert 'FLOWER_BASIC_AUTH="skim:hush"' in section["environment"]
     assert 'FLOWER_READ_ONLY="true"' in section["environment"]
+    assert 'FLOWER_MAX_TASKS="1000"' in section["environment"]  # each takes 5 KiB, and its own limit is 100,000
 
 
 def test_stopping_order_is_the_starting_order_reversed() -> None:
