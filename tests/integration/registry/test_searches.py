@@ -195,7 +195,7 @@ def test_a_doorbell_is_passed_on_while_a_worker_is_free_to_help(registry: Regist
         registry.rows("UPDATE shards SET rung_at = now() WHERE status = 'queued'")
         with registry.database.session() as session:
             pass_on(session, ShardRef(job_id, 2))
-        return registry.rows("SELECT rung_at IS NOT NULL FROM shards WHERE number = 2")[0][0]
+        return bool(registry.rows("SELECT rung_at IS NOT NULL FROM shards WHERE number = 2")[0][0])
 
     assert not is_rung_after_passing_on()
     registry.claim(job_id, worker="w_a")
