@@ -11,7 +11,7 @@ import structlog
 from flask import Flask, Response, g, request
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from api.bodies import check_length
+from api.bodies import check_length, leave
 from api.meters import REQUEST_SECONDS, REQUESTS
 from workers.queues import Origin
 
@@ -29,6 +29,7 @@ def install(app: Flask) -> None:
     app.before_request(_name_request)
     app.before_request(check_length)
     app.after_request(_finish)
+    app.teardown_request(leave)
 
 
 def _name_request() -> None:
