@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.server import GATHERED_BYTES, is_worth_a_thread
+from api.connection import GATHERED_BYTES, is_worth_a_thread
 
 HEAD = b"POST /v1/jobs HTTP/1.1\r\nHost: skim\r\n"
 
