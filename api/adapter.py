@@ -1,4 +1,8 @@
-"""How APIFlask's `input` and `output` use our schemas: strict parsing with our errors, one dump on the way out."""
+"""How APIFlask's `input` and `output` use our schemas: strict parsing with our errors, one dump on the way out.
+
+Answers are described as they are written (fields by their own names, times as text or numbers), bodies as they are
+read.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from flask import Request
 from pydantic import BaseModel, TypeAdapter
 
 from api.bodies import is_absent, read_json
+from api.schemas.fields import Answer
 from api.validation import parse, read_query
 
 
@@ -31,6 +36,11 @@ class StrictAdapter(PydanticAdapter):
             case "query":
                 return read_query(self.model_class, request.args.to_dict())
         raise ValueError(f"no route reads {location}")
+
+    def get_openapi_schema(self, **kwargs: Any) -> dict[str, Any]:
+        """The schema of what is sent, for answers; of what is accepted, for everything else."""
+        mode = "serialization" if issubclass(self.model_class, Answer) else "validation"
+        return super().get_openapi_schema(**{**kwargs, "mode": mode})
 
 
 def blueprint(name: str, tag: str) -> APIBlueprint:

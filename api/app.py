@@ -62,6 +62,7 @@ def _services(settings: Settings) -> Services:
         bell=Bell(database, connect_broker(settings.redis_url)),
         watcher=Watcher(news),
         gate=Gate(settings.num_waiters),
+        bodies=Gate(settings.num_readers),
         reader=TextReader(settings.redis_url),
         gauges=RegistryCollector(database),
         lengths=Lengths(settings.home),

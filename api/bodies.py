@@ -2,17 +2,19 @@
 
 A declared length over the limit is refused before a byte is read; an undeclared one (chunked) as soon as it passes it.
 The framework's own stream is not used: it cuts a body that is too long, and takes one that broke off for a whole one.
+A long body is read by a thread that waits for its client, so only some of the threads do that at once.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Final, Protocol
 
-from flask import request
+from flask import g, request
 
-from api.errors import Malformed, TooLarge, TooSlow, WrongMediaType
+from api.errors import Busy, Malformed, TooLarge, TooSlow, WrongMediaType
 from api.services import services
 
 JSON: Final = "application/json"
@@ -21,6 +23,8 @@ FORM_BYTES: Final = 64 * 1024  # what a form may have beside the file in it
 JSON_LINES: Final = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 BUFFER_BYTES: Final = 256 * 1024
+SHORT_BYTES: Final = 32 * 1024  # the server has gathered as much before a request gets a thread
+RETRY_S: Final = 2
 
 
 class Source(Protocol):
@@ -39,10 +43,13 @@ class BodyStream(io.RawIOBase):
         Malformed: the client hung up before the end.
     """
 
-    def __init__(self, source: Source, length: int | None, limit: int) -> None:
+    def __init__(
+        self, source: Source, length: int | None, limit: int, at_end: Callable[[], None] = lambda: None
+    ) -> None:
         self._source = source
         self._length = length
         self._limit = limit
+        self._at_end = at_end
         self._num_read = 0
 
     def readable(self) -> bool:
@@ -57,6 +64,8 @@ class BodyStream(io.RawIOBase):
         self._num_read += len(data)
         if self._num_read > self._limit:
             raise too_large(self._limit)
+        if not data:
+            self._at_end()
         buffer[: len(data)] = data
         return len(data)
 
@@ -133,12 +142,28 @@ def too_large(limit: int) -> TooLarge:
 
 
 def body_stream() -> io.BufferedReader:
-    """The body as it arrives, within the limit of its media type."""
+    """The body as it arrives, within the limit of its media type; raises Busy where too many are long."""
     length = request.content_length
     # Without a length only a server that marks the end of the body (chunked) can be read to the end.
     if length is None and not request.environ.get("wsgi.input_terminated"):
         length = 0
-    return io.BufferedReader(BodyStream(request.environ["wsgi.input"], length, _limit()), BUFFER_BYTES)
+    source, leave = request.environ["wsgi.input"], _enter(length)
+    return io.BufferedReader(BodyStream(source, length, _limit(), leave), BUFFER_BYTES)
+
+
+def leave(_: BaseException | None = None) -> None:
+    """After each request: give back the place of a body that was not read to its end."""
+    g.pop("body_place", ExitStack()).close()
+
+
+def _enter(length: int | None) -> Callable[[], None]:
+    """Take a place among long bodies; returns what gives it back, once. Raises Busy."""
+    place: ExitStack = g.setdefault("body_place", ExitStack())
+    if length is None or length > SHORT_BYTES:
+        if not services().bodies.try_enter():
+            raise Busy("too many long bodies at once", retry_after_s=RETRY_S)
+        place.callback(services().bodies.leave)
+    return place.close
 
 
 def _limit() -> int:

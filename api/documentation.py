@@ -10,12 +10,15 @@ from apiflask import APIFlask
 from flask import Blueprint, Response, send_from_directory
 from pydantic.json_schema import models_json_schema
 
+from api import sse
+from api.outcomes import PROBLEM_REF, add_common
 from api.problems import MEDIA_TYPE
 from api.schemas.inputs import GenerateHead, GenerateInput, GenerateJob, SummarizeHead, SummarizeInput, SummarizeJob
 from api.schemas.searching import SearchJob
 
 ASSETS: Final = "/docs/assets"
 REF: Final = "#/components/schemas/{model}"
+VALIDATION_REF: Final = "#/components/schemas/ValidationError"
 JOB_SCHEMAS: Final = (
     GenerateJob,
     SummarizeJob,
@@ -62,6 +65,8 @@ PROBLEM: Final[dict[str, Any]] = {
 
 PROBLEM_CONTENT: Final[dict[str, Any]] = {MEDIA_TYPE: {"schema": PROBLEM}}
 
+Responses = dict[int | str, dict[str, str | dict[str, dict[str, Any]]]]
+
 # `POST /v1/jobs` takes two media types, which APIFlask's decorators cannot say.
 JOB_BODY: Final[dict[str, Any]] = {
     "required": True,
@@ -100,10 +105,31 @@ FILE_BODY: Final[dict[str, Any]] = {
     },
 }
 
-FILE_CONTENT: Final[dict[int | str, dict[str, str | dict[str, dict[str, Any]]]]] = {
-    200: {"description": "The file", "content": {"application/octet-stream": {"schema": {"type": "string"}}}},
+FILE_CONTENT: Final[Responses] = {
+    200: {
+        "description": "The file; the output of a batch as JSON Lines",
+        "content": {
+            "application/octet-stream": {"schema": {"type": "string"}},
+            "application/x-ndjson": {"schema": {"type": "string"}},
+        },
+    },
     503: {"description": "Too many streams", "content": PROBLEM_CONTENT},
 }
+
+# As clients of event streams read each event.
+EVENTS: Final[dict[str, Any]] = {
+    "schema": {
+        "type": "object",
+        "required": ["data"],
+        "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+    }
+}
+EVENT_CONTENT: Final[dict[str, dict[str, Any]]] = {sse.MEDIA_TYPE: EVENTS}
+
+
+def refusals(**descriptions: str) -> Responses:
+    """Errors by their status, as in `_404="Unknown model"`."""
+    return {name[1:]: {"description": told, "content": PROBLEM_CONTENT} for name, told in descriptions.items()}
 
 
 def install(app: APIFlask) -> None:
@@ -123,17 +149,23 @@ def install(app: APIFlask) -> None:
 
 
 def complete(document: dict[str, Any] | str) -> dict[str, Any] | str:
-    """Add the schemas that only the job body names, and the media type of every error."""
+    """Add the schemas that only the job body names, what all operations share, and the media type of every error."""
     if isinstance(document, str):  # YAML, which this service does not serve
         return document
     _, extra = models_json_schema([(schema, "validation") for schema in JOB_SCHEMAS], ref_template=REF)
     document["components"].setdefault("schemas", {}).update(extra["$defs"])
-    for operations in document["paths"].values():
+    for path, operations in document["paths"].items():
         for operation in operations.values():
+            add_common(path, operation, MEDIA_TYPE)
             for status, response in operation["responses"].items():
-                if status >= "400" and "application/json" in response.get("content", {}):
+                if status >= "400" and _is_problem(response.get("content", {}).get("application/json", {})):
                     response["content"] = {MEDIA_TYPE: response["content"]["application/json"]}
     return document
+
+
+def _is_problem(content: dict[str, Any]) -> bool:
+    """Whether APIFlask has put one of its two kinds of errors there."""
+    return content.get("schema", {}).get("$ref") in (PROBLEM_REF, VALIDATION_REF)
 
 
 def _assets() -> Blueprint:

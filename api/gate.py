@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class Gate:
-    """At most `num_places` long polls and streams at once; nobody queues for a place."""
+    """At most `num_places` long polls and streams, or long bodies, at once; nobody queues for a place."""
 
     def __init__(self, num_places: int) -> None:
         self._places = threading.BoundedSemaphore(num_places)

@@ -11,13 +11,14 @@ import structlog
 from flask import Flask, Response, g, request
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from api.bodies import check_length
+from api.bodies import check_length, leave
 from api.meters import REQUEST_SECONDS, REQUESTS
 from workers.queues import Origin
 
 REQUEST_ID: Final = "X-Request-Id"
 GOOD_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+JOB_ID: Final = re.compile(r"job_[0-9a-z]{26}")
 PROBES: Final = frozenset({"/livez", "/readyz", "/metrics"})
 
 log = structlog.get_logger(__name__)
@@ -28,6 +29,7 @@ def install(app: Flask) -> None:
     app.before_request(_name_request)
     app.before_request(check_length)
     app.after_request(_finish)
+    app.teardown_request(leave)
 
 
 def _name_request() -> None:
@@ -60,9 +62,9 @@ def _tell(status: int) -> None:
 
 
 def _named() -> dict[str, str]:
-    """The job that the request is about, where its path names one."""
-    job_id = (request.view_args or {}).get("job_id")
-    return {} if job_id is None else {"job": str(job_id)}
+    """The job that the request is about, where its path names one: whatever else stands there is not for the log."""
+    job_id = str((request.view_args or {}).get("job_id"))
+    return {"job": job_id} if JOB_ID.fullmatch(job_id) else {}
 
 
 def origin_of_request() -> dict[str, str]:

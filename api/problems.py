@@ -16,6 +16,7 @@ from apiflask import APIFlask, HTTPError
 from flask import Response, g, json
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from api.errors import ApiError, Fault
@@ -115,7 +116,8 @@ def describe(error: Exception) -> Problem:
         case HTTPException():
             return _http_problem(error)
         case HTTPError():
-            return Problem(error.status_code, _code(error.status_code), str(error.message))
+            kept = _kept(Headers(error.headers))
+            return Problem(error.status_code, _code(error.status_code), str(error.message), headers=kept)
     if _is_outage(error):
         message = "the database does not answer just now"
         return Problem(503, "database_unavailable", message, headers=_retry(503))
@@ -141,8 +143,12 @@ def _retry(status: int) -> dict[str, str]:
 def _http_problem(error: HTTPException) -> Problem:
     """The framework's own, such as an unknown route or method."""
     status = error.code or 500
-    headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
-    return Problem(status, _code(status), error.description or error.name, headers=headers)
+    return Problem(status, _code(status), error.description or error.name, headers=_kept(Headers(error.get_headers())))
+
+
+def _kept(headers: Headers) -> dict[str, str]:
+    """Of a framework's headers those that say more than its status."""
+    return {name: value for name, value in headers if name in ("Allow", "Retry-After")}
 
 
 def _headers(error: ApiError) -> dict[str, str]:

@@ -31,6 +31,7 @@ class Services:
     bell: Bell
     watcher: Watcher
     gate: Gate
+    bodies: Gate
     reader: TextReader
     gauges: RegistryCollector
     lengths: Lengths

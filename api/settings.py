@@ -52,6 +52,11 @@ class Settings:
         """How many long polls and streams one process serves at once: half its request threads."""
         return max(1, self.num_threads // 2)
 
+    @property
+    def num_readers(self) -> int:
+        """How many long bodies one process reads at once: by a quarter of its request threads."""
+        return max(1, self.num_threads // 4)
+
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
         """Read and check the environment; `BadSetting` names the variable at fault."""

@@ -72,21 +72,22 @@ def read_upload() -> Iterator[Upload]:
 
 
 def _nested(fields: dict[str, str]) -> dict[str, Any]:
-    """`expires_after[seconds]` as clients write it, as a member of `expires_after`."""
+    """`expires_after[seconds]` as clients write it, as a member of `expires_after`; raises InvalidFields."""
     nested: dict[str, Any] = {}
     for name, value in fields.items():
         outer, _, inner = name.partition("[")
-        if inner.endswith("]"):
-            nested.setdefault(outer, {})[inner[:-1]] = value
-        else:
-            nested[name] = value
+        place, key = (nested.setdefault(outer, {}), inner[:-1]) if inner.endswith("]") else (nested, name)
+        if not isinstance(place, dict) or key in place:
+            raise InvalidFields.of(outer, "is given twice, whole and in parts")
+        place[key] = value
     return nested
 
 
 def _filename(given: str | None) -> str:
     """The last part of a path, without characters that are no text."""
     name = PurePosixPath((given or "").replace("\\", "/")).name
-    return "".join(one if one.isprintable() else "_" for one in name)[:255] or "file"
+    text = "".join(one if one.isprintable() else "_" for one in name)[:255]
+    return "file" if text in ("", "..") else text
 
 
 def _measure(file: IO[bytes]) -> bytes:

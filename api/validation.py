@@ -9,6 +9,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from api.errors import ApiError, Fault, InvalidFields, Malformed
+from api.schemas.fields import Misfit
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -59,7 +60,8 @@ def path(location: tuple[int | str, ...]) -> str:
     for part in location:
         if part == "[key]":  # how pydantic says that the name before it is at fault
             continue
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        name = part or '""'  # a name may be empty, and is one all the same
+        text += f"[{part}]" if isinstance(part, int) else f".{name}" if text else str(name)
     return text
 
 
@@ -76,6 +78,9 @@ def _fault(detail: ErrorDetails, line: int | None) -> Fault:
         location = location[1:]
     if detail["type"].startswith("union_tag"):
         location = (*location, "kind")
+    error = detail.get("ctx", {}).get("error")
+    if isinstance(error, Misfit):
+        location = (*location, error.field)
     return Fault(path(location) or None, _message(detail), line)
 
 

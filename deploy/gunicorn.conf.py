@@ -36,16 +36,24 @@ limit_request_field_size = 8190
 control_socket_disable = True
 # Heartbeat files on a disk can stall a process for seconds.
 worker_tmp_dir = _memory
-# The application tells of every request itself, by route and with its ids.
+# The application tells of every request itself, by route and with its ids: never by its whole address, in which a
+# client may have put anything. gunicorn would log it all the same once logging is configured.
 accesslog = None
-_logger = {"level": _settings["log_level"].upper(), "handlers": ["stderr"], "propagate": False}
+_level = _settings["log_level"].upper()
+_logger = {"level": _level, "handlers": ["stderr"], "propagate": False}
 logconfig_dict: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"json": {"()": "workers.logs.formatter"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"}},
     "root": _logger,
-    "loggers": {"gunicorn.error": _logger, "gunicorn.access": _logger},
+    "loggers": {
+        "gunicorn.error": {
+            **_logger,
+            "level": "INFO" if _level == "DEBUG" else _level,
+        },  # at DEBUG it has addresses, too
+        "gunicorn.access": {"level": "CRITICAL", "handlers": [], "propagate": False},
+    },
 }
 
 

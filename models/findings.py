@@ -1,6 +1,6 @@
 """Findings: searches as their owners see them, while they run and ever after, with every trial."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -86,6 +86,8 @@ FIND: Final = text(f"SELECT {COLUMNS} {FROM} WHERE searches.job_id = ANY(CAST(:j
 
 GET: Final = text(f"SELECT {COLUMNS} {FROM} WHERE searches.job_id = :job_id AND searches.tenant_id = :tenant_id")
 
+OWN: Final = text("SELECT job_id FROM searches WHERE job_id = ANY(CAST(:job_ids AS text[])) AND tenant_id = :tenant_id")
+
 LIST: Final = text(f"""
 SELECT {COLUMNS} {FROM}
 WHERE searches.tenant_id = :tenant_id AND (CAST(:model AS text) IS NULL OR searches.model = :model)
@@ -105,6 +107,11 @@ def get_finding(session: Session, tenant_id: str, job_id: str) -> Finding:
     if row is None:
         raise SearchNotFound(job_id)
     return _finding(row)
+
+
+def own_searches(session: Session, tenant_id: str, job_ids: Collection[str]) -> frozenset[str]:
+    """Those of the jobs that carried searches of the tenant."""
+    return frozenset(session.scalars(OWN, {"tenant_id": tenant_id, "job_ids": list(job_ids)}))
 
 
 def list_findings(

@@ -5,6 +5,9 @@ No prompt or output text is ever passed to a logger; exceptions are logged by ty
 
 import logging
 import sys
+import traceback
+from collections.abc import Iterator
+from types import TracebackType
 
 import structlog
 
@@ -43,7 +46,27 @@ def formatter() -> logging.Formatter:
         foreign_pre_chain=SHARED,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info,
+            place_exception,
             structlog.processors.JSONRenderer(),
         ],
     )
+
+
+def place_exception(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Say where an exception and its causes came from and of what type they are. Messages may quote what was sent."""
+    given = event.pop("exc_info", None)
+    error = sys.exc_info()[1] if given is True else given[1] if isinstance(given, tuple) else given
+    if isinstance(error, BaseException):
+        event["exception"] = "\n".join(reversed(list(_places(error))))
+    return event
+
+
+def _places(error: BaseException | None) -> Iterator[str]:
+    while error is not None:
+        yield _place(error, error.__traceback__)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _place(error: BaseException, trace: TracebackType | None) -> str:
+    lines = "".join(traceback.format_tb(trace))
+    return f"Traceback (most recent call last):\n{lines}{type(error).__module__}.{type(error).__qualname__}"

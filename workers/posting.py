@@ -23,6 +23,13 @@ WHOLE_S: Final = 15.0  # of everything: a receiver that drips its answer is hung
 LATE: Final = f"no answer within {WHOLE_S:g} s"
 PORTS: Final = {"http": 80, "https": 443}
 
+# Python's `is_global` has let through: what gateways turn into any IPv4 address, and ranges that were never given out.
+UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+NOWHERE: Final = tuple(
+    ipaddress.IPv6Network(network) for network in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
+)
+
 
 class Undeliverable(Exception):
     """It was not accepted; `str()` says why in a few words."""
@@ -95,10 +102,21 @@ def _address(host: str, port: int, allow_private: bool) -> str:
 
 
 def _is_public(address: str) -> bool:
+    """Whether an address leads out into the world, whatever it is wrapped in."""
     found = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(found, "ipv4_mapped", None)
-    plain = found if mapped is None else mapped
-    return bool(plain.is_global and not plain.is_multicast)
+    if isinstance(found, ipaddress.IPv6Address):
+        inner = _inner(found)
+        if inner is None:
+            return found in UNICAST and found.is_global and not any(found in network for network in NOWHERE)
+        found = inner
+    return found.is_global and not found.is_multicast
+
+
+def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that a host (mapped) or a gateway of its network (NAT64) makes of an IPv6 address."""
+    if address in NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped
 
 
 def _connection(scheme: str, host: str, port: int) -> HTTPConnection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from itertools import chain
+from typing import Final
 
 from flask import Response, g, request
 
@@ -13,6 +14,7 @@ from api.adapter import blueprint
 from api.auth import auth, principal
 from api.awaiting import PATIENCE_S, await_end, place
 from api.conditional import dump
+from api.documentation import EVENT_CONTENT, Responses, refusals
 from api.errors import UnknownModel
 from api.failures import failure_of
 from api.following import Following
@@ -34,12 +36,17 @@ routes = blueprint("completions", "Completions")
 
 JOB_ID = "X-Skim-Job-Id"  # the job behind an answer, for those who want its statistics
 Render = Callable[[JobView, Sequence[ItemView], str], ChatAnswer | TextAnswer]
-RESPONSES = {
-    404: "Unknown model",
-    422: "Idempotency-Key used before",
-    429: "Quota exceeded",
-    503: "Busy",
-    504: "Too late",
+RESPONSES: Final[Responses] = {
+    200: {"description": "The answer; with `stream` as events", "content": EVENT_CONTENT},
+    **refusals(
+        _404="Unknown model",
+        _409="Cancelled meanwhile",
+        _422="Idempotency-Key used before",
+        _429="Quota exceeded",
+        _500="It could not be made",
+        _503="Busy",
+        _504="Too late",
+    ),
 }
 
 

@@ -16,7 +16,7 @@ from api.auth import auth, principal
 from api.awaiting import place
 from api.callers import is_gone
 from api.conditional import dump
-from api.documentation import PROBLEM_CONTENT
+from api.documentation import EVENT_CONTENT, PROBLEM_CONTENT, Responses
 from api.marks import HEADER, Mark
 from api.schemas.answers import JobAnswer
 from api.services import Services, services
@@ -29,8 +29,8 @@ routes = blueprint("events", "Jobs")
 PING_S: Final = 15.0
 PAUSE_S: Final = 1.0  # between two events of a job that goes on
 
-RESPONSES: Final[dict[int | str, dict[str, str | dict[str, dict[str, Any]]]]] = {
-    200: {"description": "Events", "content": {sse.MEDIA_TYPE: {"schema": {"type": "string"}}}},
+RESPONSES: Final[Responses] = {
+    200: {"description": "Events", "content": EVENT_CONTENT},
     204: {"description": "The job has ended, and the event named by Last-Event-ID said so", "content": {}},
     400: {"description": "No event of this job can have had that Last-Event-ID", "content": PROBLEM_CONTENT},
     503: {"description": "Too many streams", "content": PROBLEM_CONTENT},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
+from urllib.parse import quote
 
 from flask import Response
 
@@ -87,7 +88,7 @@ def read_content(file_id: str) -> Response:
     else:
         response = stream_chunks(gate, pieces(database, file_id), "application/octet-stream")
         response.headers["Content-Length"] = str(file.num_bytes)
-    response.headers.set("Content-Disposition", "attachment", filename=file.filename)
+    response.headers.set("Content-Disposition", "attachment", **_names(file.filename))
     return response
 
 
@@ -130,6 +131,14 @@ def _answer(view: FileView) -> FileAnswer:
         filename=view.filename,
         purpose=view.purpose.value,
     )
+
+
+def _names(filename: str) -> dict[str, str]:
+    """The name as headers can hold it: in ASCII, and beside that as it is where it has other characters (RFC 6266)."""
+    if filename.isascii():
+        return {"filename": filename}
+    plain = "".join(one if one.isascii() else "_" for one in filename)
+    return {"filename": plain, "filename*": f"UTF-8''{quote(filename, safe='')}"}
 
 
 @contextmanager

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict
-from typing import Final
+from typing import Any, Final
 
 from flask import Response, jsonify
 from redis import Redis, RedisError
 
 from api.adapter import blueprint
+from api.documentation import Responses
 from api.services import services
 from models.fleet import FleetCount, count_workers
 
@@ -17,6 +18,13 @@ routes = blueprint("health", "Health")
 log = logging.getLogger(__name__)
 
 BROKER_TIMEOUT_S: Final = 0.5
+READY: Final[dict[str, dict[str, Any]]] = {
+    "application/json": {"schema": {"type": "object", "required": ["status", "checks", "workers"]}}
+}
+RESPONSES: Final[Responses] = {
+    200: {"description": "Serves; `degraded` without the broker", "content": READY},
+    503: {"description": "No database", "content": READY},
+}
 
 
 @routes.get("/livez")
@@ -26,7 +34,7 @@ def live() -> Response:
 
 
 @routes.get("/readyz")
-@routes.doc(responses={200: "Serves; `degraded` without the broker", 503: "No database"})
+@routes.doc(responses=RESPONSES)
 def ready() -> Response:
     """Whether requests can be served. Without the broker jobs are still accepted and start later: `degraded`.
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 from flask import Response
 
 from api.adapter import blueprint
 from api.auth import auth, principal
 from api.conditional import dump
-from api.documentation import PROBLEM_CONTENT
+from api.documentation import PROBLEM_CONTENT, Responses
 from api.errors import NotFinished
 from api.finding_views import trial_answer
 from api.schemas.lists import ItemPage
@@ -27,7 +27,7 @@ from models.states import ItemStatus, JobKind
 
 routes = blueprint("items", "Jobs")
 
-RESPONSES: Final[dict[int | str, dict[str, str | dict[str, dict[str, Any]]]]] = {
+RESPONSES: Final[Responses] = {
     200: {"description": "One item a line", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}},
     409: {"description": "Not finished", "content": PROBLEM_CONTENT},
     503: {"description": "Too many streams", "content": PROBLEM_CONTENT},

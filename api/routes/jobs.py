@@ -40,7 +40,7 @@ RETRY_AFTER_FULL_S: Final = 2
 
 @routes.post("/v1/jobs")
 @routes.doc(
-    responses={202: "Accepted", 404: "Unknown model", 413: "Too large", 422: "Idempotency-Key used before"},
+    responses={404: "Unknown model", 409: "The model is being searched", 422: "Idempotency-Key used before"},
     extensions={"requestBody": JOB_BODY},
 )
 @routes.auth_required(auth, roles=["jobs"])

@@ -27,7 +27,7 @@ routes = blueprint("keys", "Keys")
 
 
 @routes.post("/v1/keys")
-@routes.doc(responses={422: "Idempotency-Key used before"})
+@routes.doc(responses={404: "Unknown tenant", 422: "Idempotency-Key used before"})
 @routes.auth_required(auth, roles=["admin"])
 @routes.input(KeyRegistration)
 @routes.output(KeyAnswer, status_code=201)

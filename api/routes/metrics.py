@@ -8,16 +8,21 @@ from flask import Response
 
 from api.adapter import blueprint
 from api.auth import auth, check_operator
+from api.documentation import Responses, refusals
 from api.exposition import expose
 from api.services import services
 
 routes = blueprint("metrics", "Health")
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+RESPONSES: Final[Responses] = {
+    200: {"description": "Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}},
+    **refusals(_401="No key", _403="Not an operator's key", _503="No database just now"),
+}
 
 
 @routes.get("/metrics")
-@routes.doc(responses={200: "Prometheus' text format", 401: "No key", 403: "Not an operator's key"})
+@routes.doc(responses=RESPONSES)
 def read_metrics() -> Response:
     """Counters and gauges, for keys of the first tenant with scope `metrics`.
 

@@ -52,6 +52,7 @@ def read_models(query_data: ModelCursor) -> ModelPage:
 
 
 @routes.get("/v1/models/<id:name>")
+@routes.doc(responses={304: "Not modified"})
 @routes.auth_required(auth)
 @routes.output(ModelAnswer)
 def read_model(name: str) -> Response:

@@ -26,6 +26,7 @@ routes = blueprint("schedules", "Schedules")
 
 
 @routes.get("/v1/models/<id:name>/schedule")
+@routes.doc(responses={304: "Not modified"})
 @routes.auth_required(auth, roles=["admin"])
 @routes.output(ScheduleAnswer)
 def read_schedule(name: str) -> Response:

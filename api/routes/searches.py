@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from flask import Response
 
@@ -11,6 +11,7 @@ from api import report
 from api.adapter import blueprint
 from api.auth import auth, principal
 from api.conditional import respond
+from api.documentation import Responses
 from api.finding_views import full_search_answer, search_answer, trial_answer
 from api.schemas.found import FullSearchAnswer
 from api.schemas.lists import SearchPage, TrialPage
@@ -22,7 +23,7 @@ from models.findings import get_finding, list_findings, list_trials, stream_tria
 routes = blueprint("searches", "Searches")
 
 MAX_DRAWN: Final = 20_000  # trials read for a picture
-RESPONSES: Final[dict[int | str, dict[str, str | dict[str, dict[str, Any]]]]] = {
+RESPONSES: Final[Responses] = {
     200: {"description": "An HTML page", "content": {"text/html": {"schema": {"type": "string"}}}},
 }
 # The page asks for nothing; this makes sure that a browser asks for nothing on its behalf either.
@@ -47,6 +48,7 @@ def read_searches(query_data: SearchCursor) -> SearchPage:
 
 
 @routes.get("/v1/searches/<id:job_id>")
+@routes.doc(responses={304: "Not modified"})
 @routes.auth_required(auth, roles=["jobs"])
 @routes.output(FullSearchAnswer)
 def read_search(job_id: str) -> Response:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flask import Response
+from sqlalchemy.orm import Session
 
 from api.adapter import blueprint
 from api.auth import auth, is_operator, principal
@@ -16,7 +19,8 @@ from api.schemas.searching import RollBack
 from api.services import services
 from api.views import page_of
 from models.audit import Action, note
-from models.catalog import get_skip_set, list_skip_sets
+from models.catalog import SkipSetView, get_skip_set, list_skip_sets
+from models.findings import own_searches
 from models.places import ActivationView, activate, last_activation, list_activations, roll_back
 
 routes = blueprint("skip_sets", "Skip sets")
@@ -29,16 +33,19 @@ def read_skip_sets(name: str) -> SkipSetPage:
     """List the skip sets of a model, the active ones among them."""
     with services().database.session() as session:
         views = list_skip_sets(session, name)
-    return page_of(SkipSetPage, [skip_set_answer(view) for view in views], has_more=False)
+        answers = _seen(session, views)
+    return page_of(SkipSetPage, answers, has_more=False)
 
 
 @routes.get("/v1/models/<id:name>/skip-sets/<id:skip_set_id>")
+@routes.doc(responses={304: "Not modified"})
 @routes.auth_required(auth)
 @routes.output(SkipSetAnswer)
 def read_skip_set(name: str, skip_set_id: str) -> Response:
     """Read a skip set: what it leaves out, what it was measured at, whether it is active or stale."""
     with services().database.session() as session:
-        return respond(skip_set_answer(get_skip_set(session, name, skip_set_id)))
+        (answer,) = _seen(session, [get_skip_set(session, name, skip_set_id)])
+    return respond(answer)
 
 
 @routes.post("/v1/models/<id:name>/skip-sets/<id:skip_set_id>/activate")
@@ -54,7 +61,8 @@ def activate_skip_set(name: str, skip_set_id: str) -> Response:
             note(session, caller.tenant_id, Action.SKIP_SET_ACTIVATED, skip_set_id, caller.key_id)
         else:
             view = get_skip_set(session, name, skip_set_id)
-    return respond(skip_set_answer(view))
+        (answer,) = _seen(session, [view])
+    return respond(answer)
 
 
 @routes.post("/v1/models/<id:name>/skip-sets/rollback")
@@ -83,6 +91,15 @@ def read_activations(name: str, query_data: NumberCursor) -> ActivationPage:
     with services().database.session() as session:
         page = list_activations(session, name, after=query_data.after, limit=query_data.limit)
     return page_of(ActivationPage, [_answer(view) for view in page.data], has_more=page.has_more)
+
+
+def _seen(session: Session, views: Sequence[SkipSetView]) -> list[SkipSetAnswer]:
+    """Skip sets are everybody's; which search found one is told to its tenant, and to those who run the service."""
+    answers = [skip_set_answer(view) for view in views]
+    if is_operator():
+        return answers
+    own = own_searches(session, principal().tenant_id, {view.job_id for view in views if view.job_id is not None})
+    return [one if one.search_id in own else one.model_copy(update={"search_id": None}) for one in answers]
 
 
 def _answer(view: ActivationView) -> ActivationAnswer:

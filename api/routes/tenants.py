@@ -56,12 +56,12 @@ def read_tenants(query_data: Cursor) -> TenantPage:
 
 
 @routes.get("/v1/tenants/<id:tenant_id>")
+@routes.doc(responses={304: "Not modified"})
 @routes.auth_required(auth, roles=["admin"])
 @routes.output(TenantAnswer)
 def read_tenant(tenant_id: str) -> Response:
     """Read a tenant: its weight, its quotas, how long its jobs are kept."""
-    if not is_operator() and tenant_id != principal().tenant_id:
-        raise TenantNotFound(tenant_id)
+    _check_seen(tenant_id)
     with services().database.session() as session:
         return respond(tenant_answer(get_tenant(session, tenant_id)))
 
@@ -72,11 +72,18 @@ def read_tenant(tenant_id: str) -> Response:
 @routes.output(TenantAnswer)
 def patch_tenant(tenant_id: str, json_data: TenantChange) -> Response:
     """Change what is named; `null` lifts a quota."""
+    _check_seen(tenant_id)
     check_operator()
     with services().database.session() as session:
         view = change_tenant(session, tenant_id, **_settings(json_data))
         note(session, tenant_id, Action.TENANT_CHANGED, tenant_id, principal().key_id)
     return respond(tenant_answer(view))
+
+
+def _check_seen(tenant_id: str) -> None:
+    """Raise TenantNotFound for a tenant that the caller may not know of, whether it exists or not."""
+    if not is_operator() and tenant_id != principal().tenant_id:
+        raise TenantNotFound(tenant_id)
 
 
 def _create(session: Session, given: TenantRegistration) -> tuple[TenantView, bool]:

@@ -46,7 +46,9 @@ class BatchBody(Body):
 
     input_file_id: str = Field(pattern=CURSOR)
     endpoint: Literal["/v1/chat/completions", "/v1/completions"]
-    completion_window: Annotated[str, AfterValidator(_duration)] = Field(description="90s, 30m, 24h, 7d, ...")
+    completion_window: Annotated[str, AfterValidator(_duration)] = Field(
+        description="90s, 30m, 24h, 7d, ..., of at most 30 days", json_schema_extra={"pattern": f"^{DURATION.pattern}$"}
+    )
     metadata: Metadata | None = None
     output_expires_after: OutputExpiresAfter | None = None
 

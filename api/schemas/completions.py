@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from api.schemas.fields import MAX_SEED, Body, LogitBias, ModelName, Stop, Text, TokenIds
+from api.schemas.fields import MAX_SEED, Body, LogitBias, Misfit, ModelName, Stop, Text, TokenIds
 
 MAX_PROMPTS = 128
 
@@ -69,7 +69,7 @@ class Completing(Body):
     @model_validator(mode="after")
     def _streams_with_options(self) -> Self:
         if self.stream_options is not None and not self.stream:
-            raise ValueError("stream_options needs stream")
+            raise Misfit("stream_options", "needs stream")
         return self
 
 
@@ -130,7 +130,7 @@ class ChatBody(Completing):
     @model_validator(mode="after")
     def _lists_with_logprobs(self) -> Self:
         if self.top_logprobs and not self.logprobs:
-            raise ValueError("top_logprobs needs logprobs")
+            raise Misfit("top_logprobs", "needs logprobs")
         return self
 
 

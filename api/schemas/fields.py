@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 MODEL_NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 CURSOR: Final = r"^[A-Za-z0-9._-]{1,80}$"
 MAX_SEED: Final = 2**63 - 1
+MAX_NUMBER: Final = 2**63 - 1  # that the database has for numbers of rows
+RFC3339: Final = {"type": "string", "format": "date-time"}
 
 
 class Body(BaseModel):
@@ -39,6 +41,14 @@ class Answer(BaseModel):
     drifting: ClassVar[dict[str, set[str]]] = {}
 
 
+class Misfit(ValueError):
+    """Fields that do not go together; `field` is the one to change."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
 def _storable(text: str) -> str:
     """PostgreSQL's text holds every character but this one."""
     if "\0" in text:
@@ -66,7 +76,7 @@ LogitBias = Annotated[
     Field(max_length=1024),
 ]
 TokenIds = Annotated[list[Annotated[int, Field(ge=0, lt=10**9)]], Field(max_length=256)]
-Moment = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
+Moment = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str), WithJsonSchema(RFC3339, mode="serialization")]
 UnixTime = Annotated[datetime, PlainSerializer(lambda moment: int(moment.timestamp()), return_type=int)]
 ModelName = Annotated[str, Field(pattern=MODEL_NAME, examples=["smollm2-135m-instruct"])]
 Metadata = Annotated[

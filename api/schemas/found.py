@@ -85,7 +85,9 @@ class SkipSetAnswer(Answer):
     measurements: dict[str, Any]
     draft_length: int | None
     threshold: float | None = Field(description="of the adaptive exit; null drafts a fixed length")
-    search_id: str | None = Field(validation_alias="job_id", description="the search that found it")
+    search_id: str | None = Field(
+        validation_alias="job_id", description="the search that found it; null where it is another tenant's"
+    )
     created_at: Moment
     activated_at: Moment | None
     stale_since: Moment | None = Field(description="less of its drafts is accepted since then")

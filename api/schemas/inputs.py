@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
-from api.schemas.fields import MAX_SEED, Body, LogitBias, Metadata, ModelName, Stop, Text, TokenIds
+from api.schemas.fields import MAX_SEED, Body, LogitBias, Metadata, Misfit, ModelName, Stop, Text, TokenIds
 
 MAX_JSON_INPUTS = 1000
 MAX_DEADLINE_S = 30 * 24 * 3600
@@ -113,7 +113,7 @@ class SummarizeInput(Input):
     @model_validator(mode="after")
     def _has_words(self) -> Self:
         if not self.document.strip():
-            raise ValueError("the document is blank")
+            raise Misfit("document", "the document is blank")
         return self
 
 

@@ -6,7 +6,7 @@ from typing import Generic, Literal, TypeVar
 
 from pydantic import Field
 
-from api.schemas.fields import CURSOR, MODEL_NAME, Answer, Query
+from api.schemas.fields import CURSOR, MAX_NUMBER, MODEL_NAME, Answer, Query
 
 T = TypeVar("T", bound=Answer)
 
@@ -62,7 +62,7 @@ class ItemCursor(Query):
 class NumberCursor(Query):
     """Which trials or activations to list, by number."""
 
-    after: int | None = Field(default=None, ge=0, description="the last number of the page before")
+    after: int | None = Field(default=None, ge=0, le=MAX_NUMBER, description="the last number of the page before")
     limit: int = Field(default=100, ge=1, le=1000)
 
 

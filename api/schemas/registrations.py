@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from datetime import UTC, datetime
+from typing import Annotated, Final, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from api.schemas.fields import Body, ModelName, Text
+
+LAST_YEAR: Final = 9998  # a day later in another time zone is a date that Python does not have
+
+
+def _in_time(moment: datetime) -> datetime:
+    try:
+        utc = moment.astimezone(UTC)
+    except OverflowError:
+        utc = None
+    if utc is None or utc.year > LAST_YEAR:
+        raise ValueError(f"must lie between the years 1 and {LAST_YEAR}")
+    return utc
+
 
 Name = Annotated[Text, Field(min_length=1, max_length=100)]
 Limit = Annotated[int, Field(ge=0, le=2_000_000_000)]
@@ -32,7 +46,7 @@ class KeyRegistration(Body):
     name: Name
     tenant_id: Text | None = Field(default=None, max_length=80)
     scopes: list[Literal["jobs", "models", "metrics", "admin"]] = Field(min_length=1, max_length=4)
-    expires_at: AwareDatetime | None = None
+    expires_at: Annotated[AwareDatetime, AfterValidator(_in_time)] | None = None
 
 
 class TenantChange(Body):

@@ -10,7 +10,7 @@ import httpx
 import psutil
 
 from tests.integration.api.test_metrics import one, samples
-from tests.integration.api.test_server import environment, serving, wait_until_live
+from tests.tools.serving import environment, serving, wait_until_live
 
 NUM_REQUESTS = 40
 LABELS = {"method": "GET", "route": "/v1/jobs", "status": "200"}

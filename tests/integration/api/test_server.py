@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import IO
 
 import httpx
 import psutil
@@ -21,46 +19,9 @@ import pytest
 from sqlalchemy import make_url
 
 from cli.stack.postgres import Postgres
+from tests.tools.serving import ROOT, environment, serving, wait_until_live
 
-ROOT = Path(__file__).parents[3]
-DEAD_REDIS = "redis://127.0.0.1:9/0"
 SIZE = 300 * 2**20
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def environment(database_url: str, **extra: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SKIM_")}
-    return {**kept, "SKIM_DATABASE_URL": database_url, "SKIM_REDIS_URL": DEAD_REDIS, **extra}
-
-
-@contextmanager
-def serving(log: IO[bytes], env: dict[str, str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "deploy/gunicorn.conf.py"), "api.wsgi:app"]
-    process = subprocess.Popen(
-        command, cwd=ROOT, env={**env, "SKIM_API_BIND": f"127.0.0.1:{port}"}, stdout=log, stderr=log
-    )
-    try:
-        yield f"http://127.0.0.1:{port}", process
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-
-
-def wait_until_live(url: str) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{url}/livez").status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise AssertionError("the service did not start")
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 APPLICATION = """
-import api.server
-api.server.GRACE_S, api.server.SILENCE_S = 1.5, 1.0
+import api.connection
+api.connection.GRACE_S, api.connection.SILENCE_S = 1.5, 1.0
 
 def app(environ, start_response):
     try:

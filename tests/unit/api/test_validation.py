@@ -55,6 +55,8 @@ def test_one_stop_string_is_a_list_of_one() -> None:
         ({"inputs": [{"prompt": "a", "custom_id": ""}]}, "inputs[0].custom_id"),
         ({"inputs": [{"prompt": "a"}] * 1001}, "inputs"),
         ({"colour": "red"}, "colour"),
+        ({"": "red"}, '""'),
+        ({"decoding": {"": 1}}, 'decoding.""'),
         ({"parameters": {"temperature": -0.1}}, "parameters.temperature"),
         ({"parameters": {"temperature": "hot"}}, "parameters.temperature"),
         ({"parameters": {"max_tokens": 0}}, "parameters.max_tokens"),
