@@ -84,14 +84,13 @@ class Stack:
 @contextmanager
 def listening(address: str, told: list[str]) -> Iterator[None]:
     """Note every command that Redis gets for the length of the block."""
-    client = redis.Redis.from_url(address.replace("redis+socket://", "unix://"))
+    client = redis.Redis.from_url(address.replace("redis+socket://", "unix://"), socket_timeout=None)
     is_over = threading.Event()
 
     def listen() -> None:
         with client.monitor() as monitor:  # type: ignore[no-untyped-call]
             while not is_over.is_set():
-                with suppress(redis.TimeoutError):
-                    told.append(monitor.next_command()["command"])
+                told.append(monitor.next_command()["command"])
 
     listener = threading.Thread(target=listen, name="monitor")
     listener.start()

@@ -142,7 +142,7 @@ def test_an_answer_comes_as_soon_as_it_is_made(client: OpenAI) -> None:
         ({"messages": HELLO, "response_format": {"type": "json_object"}}, "response_format.type"),
         ({"messages": HELLO, "colour": "red"}, "colour"),
         ({"messages": HELLO, "n": 17}, "n"),
-        ({"messages": HELLO, "top_logprobs": 2}, None),
+        ({"messages": HELLO, "top_logprobs": 2}, "top_logprobs"),
         ({"messages": HELLO, "max_tokens": 2000, "logprobs": True, "top_logprobs": 20, "n": 3}, "logprobs"),
         ({"messages": HELLO, "min_tokens": 5000}, "min_tokens"),
     ],
