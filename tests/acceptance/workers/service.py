@@ -107,7 +107,7 @@ class Service:
         for process in reversed(self.processes):
             process.terminate()
         for process in self.processes:
-            process.wait(20)
+            _end(process)
         self.bell.close()
         self.database.close()
 
@@ -193,3 +193,12 @@ class Service:
 def echo(prompt: str, num_tokens: int) -> str:
     """What the echo engine says."""
     return (prompt * num_tokens)[:num_tokens]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a process that was told to end. Beat leaves by an exception of its signal handler, which can get lost."""
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        process.wait(20)
