@@ -64,6 +64,8 @@ def read_upload() -> Iterator[Upload]:
             _, fields, files = parser.parse(body_stream(), FORM, request.content_length, request.mimetype_params)
         except ValueError as error:
             raise Malformed(f"not a form: {error}") from error
+        if None in fields:  # whatever its types say
+            raise Malformed("not a form: a part has no name")
         form = read_query(UploadForm, _nested(fields.to_dict()))
         if list(files) != ["file"] or len(files.getlist("file")) != 1:
             raise InvalidFields.of("file", "exactly one part named `file` with a filename is required")

@@ -182,6 +182,8 @@ FILE = (b'name="file"; filename="a.txt"', b"a")
         ([PURPOSE, FILE, (b'name="expires_after[seconds]"', b"9" * 5000)], "expires_after"),
         ([PURPOSE, FILE, (b'name="expires_after[a][b]"', b"9")], "expires_after"),
         ([PURPOSE, FILE, *[(b'name="x"', b"a")] * 50], None),
+        ([PURPOSE, FILE, (b'x="a"', b"a")], None),
+        ([PURPOSE, FILE, (b'name="a\\"', b"a")], None),
     ],
 )
 def test_a_form_that_is_none_is_refused(caller: Client, parts: Any, field: str | None) -> None:

@@ -196,7 +196,7 @@ def echo(prompt: str, num_tokens: int) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Wait for a process that was told to end. Beat leaves by an exception of its signal handler, which can get lost."""
+    """Wait for one that was told to end. Beat leaves by an exception of its signal handler, which can get lost."""
     try:
         process.wait(20)
     except subprocess.TimeoutExpired:
