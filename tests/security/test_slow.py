@@ -17,6 +17,7 @@ from tests.tools.wire import connect, head, status
 NUM = 200
 GRACE_S, SILENCE_S = 2.0, 1.5  # instead of 15 and 10: what is tested is that they end
 PATIENCE_S = 60.0
+ASK_S = 20.0  # far more than an answer takes, and less than two hundred silent clients would hold a pool of threads
 PAUSE_S = 0.2
 FILE_MIB = 24
 APPLICATION = f"""
@@ -93,7 +94,7 @@ def asking(site: Site, caller: Client) -> Callable[[], None]:
     """Two requests that have to be answered: one on a new connection, one on an old."""
 
     def ask() -> None:
-        assert httpx.get(f"{site.url}/livez", timeout=PATIENCE_S).status_code == 200
+        assert httpx.get(f"{site.url}/livez", timeout=ASK_S).status_code == 200
         assert caller.send("GET", "/v1/jobs").status_code == 200
 
     return ask
