@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psutil
@@ -25,14 +26,21 @@ PLANTED = SkipSet.of(range(1, LAYERS - 1), range(1, LAYERS - 1))
 PROMPTS = [f"{number} a calibration prompt {number * number}" for number in range(6)]
 
 
-@pytest.fixture(scope="module")
-def service(module_database: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A real engine with a network of which much can be skipped."""
-    folder = save_tokenizer(tmp_path_factory.mktemp("planted"), None)
+@contextmanager
+def open_planted(database_url: str, redis_url: str, folders: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service for a network of which much can be skipped, with a control node and no worker yet."""
+    folder = save_tokenizer(folders.mktemp("planted"), None)
     planted = plant(shape(LAYERS, 64, 128, 4, 2, VOCABULARY), PLANTED, 0.97, seed=1, rows=8, tokens=32)
     planted.network.to(torch.float64).save_pretrained(folder)  # type: ignore[arg-type]
-    with open_service(module_database, redis_url, tmp_path_factory.mktemp("home"), folder, LAYERS) as opened:
+    with open_service(database_url, redis_url, folders.mktemp("home"), folder, LAYERS) as opened:
         opened.start_control()
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def service(module_database: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One real engine."""
+    with open_planted(module_database, redis_url, tmp_path_factory) as opened:
         opened.start_device("--rows", "6", "--threads", "1", is_real=True)
         yield opened
 

@@ -5,14 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import torch
 
-from bench.planted import plant
-from bench.weights import shape
-from tests.acceptance.workers.conftest import open_service
 from tests.acceptance.workers.service import Device, Service, until
-from tests.acceptance.workers.test_searches import LAYERS, PLANTED, VOCABULARY, num_trials, scored_twice, seek, states
-from tests.unit.workers.conftest import save_tokenizer
+from tests.acceptance.workers.test_searches import num_trials, open_planted, scored_twice, seek, states
 
 # Enough work for a helper that comes late: a doorbell that the lead's node hears is rung again at the next sweep.
 MANY = tuple({"prompt": f"{number} a calibration prompt {number * number}"} for number in range(20))
@@ -27,11 +22,7 @@ WHERE study_name = :study AND state = 'COMPLETE'
 @pytest.fixture(scope="module")
 def service(module_database: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Two real engines with the same network."""
-    folder = save_tokenizer(tmp_path_factory.mktemp("planted"), None)
-    planted = plant(shape(LAYERS, 64, 128, 4, 2, VOCABULARY), PLANTED, 0.97, seed=1, rows=8, tokens=32)
-    planted.network.to(torch.float64).save_pretrained(folder)  # type: ignore[arg-type]
-    with open_service(module_database, redis_url, tmp_path_factory.mktemp("home"), folder, LAYERS) as opened:
-        opened.start_control()
+    with open_planted(module_database, redis_url, tmp_path_factory) as opened:
         for _ in range(2):
             opened.start_device("--rows", "2", "--threads", "1", is_real=True)
         until(lambda: len(opened.rows("SELECT 1 FROM workers WHERE status = 'ready'")) == 2)
