@@ -19,7 +19,7 @@ from bench.report import Spread, save
 from bench.stack import Stack, running
 from engine.load import Loaded, load
 from engine.loop import Engine, Options
-from engine.request import Failed, Finished, Request
+from engine.request import Drafter, Failed, Finished, Request
 
 MODEL = "smollm2-135m-instruct"
 TEXT = "Summarise this document in one paragraph.\n\n{document}"
@@ -52,10 +52,10 @@ def generate(network: PreTrainedModel, prompts: Tokens, max_tokens: int) -> Toke
     return outputs
 
 
-def run_engine(engine: Engine, prompts: Tokens, max_tokens: int) -> Tokens:
+def run_engine(engine: Engine, prompts: Tokens, max_tokens: int, drafter: Drafter = Drafter.AUTO) -> Tokens:
     """All prompts through the engine in this process."""
     for index, prompt in enumerate(prompts):
-        engine.submit(Request(str(index), tuple(prompt), max_tokens))
+        engine.submit(Request(str(index), tuple(prompt), max_tokens, drafter=drafter))
     outputs: Tokens = [[] for _ in prompts]
     while not engine.is_idle:
         for event in engine.step():
@@ -75,11 +75,11 @@ class Service:
             base_url=f"http://127.0.0.1:{stack.port}", headers={"Authorization": f"Bearer {stack.key}"}, timeout=60
         )
 
-    def submit(self, documents: Sequence[str], max_tokens: int) -> list[str]:
+    def submit(self, documents: Sequence[str], max_tokens: int, drafter: Drafter = Drafter.AUTO) -> list[str]:
         """Submit, wait to the end, fetch the texts."""
         inputs = [{"messages": [{"role": "user", "content": TEXT.format(document=one)}]} for one in documents]
         body = {"kind": "generate", "model": MODEL, "inputs": inputs, "parameters": {"max_tokens": max_tokens}}
-        job = self._post("/v1/jobs", {**body, "priority": "bulk"})
+        job = self._post("/v1/jobs", {**body, "priority": "bulk", "decoding": {"drafter": drafter}})
         while job["status"] in ("queued", "running"):
             job = self.http.get(f"/v1/jobs/{job['id']}", params={"wait": 20}).raise_for_status().json()
         lines = self.http.get(f"/v1/jobs/{job['id']}/results").raise_for_status().text.splitlines()

@@ -1,8 +1,9 @@
 """What the service costs over the bare engine on many short items: both in turn, the same prompts, the same rows.
 
 ``python -m bench.overhead --documents FILE.jsonl`` starts a stack of its own and an engine in this process, lets either
-decode all items, in turn, and stops the stack. Greedy; every item is a few words of a document. Where both share their
-cores, what the service's other processes compute is time that the engine does not have: it is counted too.
+decode all items, in turn, and stops the stack. Greedy; every item is a few words of a document. Both decode plain, so
+that the engine does the same rounds in both. Where it shares its cores, what the service's other processes compute is
+time that the engine does not have: it is counted too.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from bench.report import Spread, save
 from bench.stack import running
 from engine.load import Loaded
 from engine.loop import Engine, Options
+from engine.request import Drafter
 
 
 def read_items(path: Path, count: int, words: int) -> list[str]:
@@ -56,19 +58,19 @@ def measure(arguments: argparse.Namespace, loaded: Loaded, service: Service) -> 
     prompts = encode(loaded.tokenizer, items)
     options = Options(rows=arguments.rows)
     engine = Engine(loaded.network, options, eos=loaded.eos, decode=loaded.decode, is_measured=True)
-    run_engine(engine, prompts[:16], 4)
-    service.submit(items[:16], 4)
+    run_engine(engine, prompts[:64], arguments.max_tokens, Drafter.PLAIN)
+    service.submit(items[:64], arguments.max_tokens, Drafter.PLAIN)
     seconds: dict[str, list[float]] = {"engine": [], "service": []}
     others: list[float] = []
     texts: dict[str, list[str]] = {}
     for number in range(arguments.rounds):
         for arm in ("engine", "service") if number % 2 == 0 else ("service", "engine"):
             if arm == "engine":
-                took, tokens = timed(lambda: run_engine(engine, prompts, arguments.max_tokens))
+                took, tokens = timed(lambda: run_engine(engine, prompts, arguments.max_tokens, Drafter.PLAIN))
                 texts[arm] = [loaded.decode(one) for one in tokens]
             else:
                 before = others_s(service.stack.home)
-                took, texts[arm] = timed(lambda: service.submit(items, arguments.max_tokens))
+                took, texts[arm] = timed(lambda: service.submit(items, arguments.max_tokens, Drafter.PLAIN))
                 others.append((others_s(service.stack.home) - before) / took / (os.cpu_count() or 1))
             seconds[arm].append(took)
     return {
@@ -78,6 +80,7 @@ def measure(arguments: argparse.Namespace, loaded: Loaded, service: Service) -> 
         "seconds": {arm: Spread.of(values) for arm, values in seconds.items()},
         "others": Spread.of(others),
         "overhead": Spread.of(_overheads(seconds)),
+        "each": seconds,
         "equal_texts": sum(a == b for a, b in zip(texts["engine"], texts["service"], strict=True)),
     }
 

@@ -1,13 +1,17 @@
 """The connection to PostgreSQL: sessions that commit or roll back as a whole, and LISTEN."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import URL, Engine, create_engine, make_url, text
+from sqlalchemy import URL, Engine, create_engine, event, make_url, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from models.notify import announced
 
@@ -35,11 +39,19 @@ class Database:
         self.engine = engine
         self.on_news: Callable[[str], None] | None = None
         self._sessions = sessionmaker(engine, expire_on_commit=False)
+        self._statements = sessionmaker(engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False)
+
+    def session(self) -> AbstractContextManager[Session]:
+        """One transaction: committed at the end, rolled back by an exception."""
+        return self._run(self._sessions)
+
+    def statement(self) -> AbstractContextManager[Session]:
+        """For one statement, which is a transaction by itself: one round trip instead of three."""
+        return self._run(self._statements)
 
     @contextmanager
-    def session(self) -> Iterator[Session]:
-        """One transaction: committed at the end, rolled back by an exception."""
-        with self._sessions() as session:
+    def _run(self, sessions: sessionmaker[Session]) -> Iterator[Session]:
+        with sessions() as session:
             try:
                 with session.begin():
                     yield session
@@ -80,11 +92,18 @@ def _payloads(connection: psycopg.Connection[Any], timeout_s: float) -> Iterator
 
 
 def connect(
-    url: str, *, pool_size: int = 5, application_name: str = "skim", statement_timeout_ms: int | None = None
+    url: str,
+    *,
+    pool_size: int = 5,
+    application_name: str = "skim",
+    statement_timeout_ms: int | None = None,
+    trust_s: float = 0,
 ) -> Database:
     """A database from `postgresql://...` or `postgresql+psycopg://...`. Connects lazily.
 
-    `pool_size` bounds the connections, with half as many more for moments; a wait for one is limited to 10 s.
+    `pool_size` bounds the connections, with half as many more for moments; a wait for one is limited to 10 s. A
+    connection is tried before it is used, so that a restarted server costs nobody a request, unless it was used in the
+    last `trust_s` seconds: for those who try again anyway.
     """
     settings = {} if statement_timeout_ms is None else {"statement_timeout": str(statement_timeout_ms)}
     engine = create_engine(
@@ -92,7 +111,7 @@ def connect(
         pool_size=pool_size,
         max_overflow=max(1, pool_size // 2),
         pool_timeout=10,
-        pool_pre_ping=True,  # a restarted server costs nobody a request
+        pool_pre_ping=not trust_s,
         hide_parameters=True,  # an error must not quote a prompt
         isolation_level="READ COMMITTED",  # row locks re-read what they waited for; the verbs count on it
         connect_args={
@@ -101,7 +120,27 @@ def connect(
             "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
         },
     )
+    if trust_s:
+        _try_after(engine, trust_s)
     return Database(engine)
+
+
+def _try_after(engine: Engine, trust_s: float) -> None:
+    """Have connections tried, as `pool_pre_ping` does, that have not been used for so long."""
+
+    @event.listens_for(engine, "checkin")
+    def note(_: Any, record: ConnectionPoolEntry) -> None:
+        record.info["used_at"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def check(connection: DBAPIConnection, record: ConnectionPoolEntry, _: object) -> None:
+        used_at = record.info.get("used_at")  # None: it was opened just now
+        if used_at is None or time.monotonic() - used_at <= trust_s:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except psycopg.Error:
+            raise InvalidatePoolError from None
 
 
 def driver_url(url: str) -> URL:

@@ -33,6 +33,10 @@ INSERT INTO deliveries (id, job_id, tenant_id, url)
 SELECT :id, id, tenant_id, webhook_url FROM jobs WHERE id = :job_id AND webhook_url IS NOT NULL
 """)
 
+IS_DUE: Final = text("""
+SELECT EXISTS (SELECT FROM deliveries WHERE status = 'waiting' AND due_at <= statement_timestamp())
+""")
+
 HOST: Final = "lower(substring(url FROM '^[^:]+://([^/?#]+)'))"  # with the port, if it has one
 
 # A tenant that was served before comes after those that were not, however long its own have been due.
@@ -115,6 +119,11 @@ class DeliveryView:
     due_at: datetime | None
     created_at: datetime
     ended_at: datetime | None
+
+
+def is_delivery_due(session: Session) -> bool:
+    """Whether a sender would find something to do."""
+    return bool(session.execute(IS_DUE).scalar_one())
 
 
 def open_delivery(session: Session, job_id: str) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from models.audit import forget_audit
 from models.batches import give_up
+from models.deliveries import is_delivery_due
 from models.ending import end_job, withdraw
 from models.faults import Point, reach
 from models.fleet import forget_workers
@@ -23,12 +24,13 @@ from models.states import ItemStatus, Lane
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep did: shards requeued, jobs ended, deadlines enforced, and the queues that have work to ring."""
+    """What a sweep did: shards requeued, jobs ended, deadlines enforced; and what is to be rung: queues, webhooks."""
 
     requeued: int = 0
     ended: int = 0
     expired: int = 0
     queues: tuple[tuple[str, Lane], ...] = ()
+    has_webhooks: bool = False
 
 
 TRY_LOCK: Final = text("SELECT pg_try_advisory_xact_lock(hashtextextended('skim sweep', 7))")
@@ -91,6 +93,7 @@ def sweep(session: Session, *, limit: int = 200) -> Swept:
         ended=sum(cancelled) + sum(expired) + sum(done),
         expired=len(expired),
         queues=tuple(waiting_queues(session)),
+        has_webhooks=is_delivery_due(session),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from celery.signals import setup_logging
 
 from workers.logs import configure
-from workers.queues import CONTROL, DELIVER_TASK, NIGHTS_TASK, SWEEP_TASK, WEBHOOKS, connect
+from workers.queues import CONTROL, NIGHTS_TASK, SWEEP_TASK, connect
 from workers.settings import WorkerSettings
 
 NIGHTS_S = 30.0  # between two looks at the schedules: as late as a search may start
@@ -21,9 +21,9 @@ app.conf.update(
     beat_schedule={
         "sweep": {"task": SWEEP_TASK, "schedule": settings.sweep_s, "options": {"queue": CONTROL}},
         "nights": {"task": NIGHTS_TASK, "schedule": NIGHTS_S, "options": {"queue": CONTROL}},
-        "deliver": {"task": DELIVER_TASK, "schedule": settings.sweep_s, "options": {"queue": WEBHOOKS}},
     },
-    # The schedule is three lines and lives above; nothing is worth keeping in a file between starts.
+    # The schedule is two lines and lives above; nothing is worth keeping in a file between starts.
+    beat_scheduler="workers.beat:SteadyScheduler",
     beat_max_loop_interval=5,
 )
 

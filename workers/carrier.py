@@ -15,7 +15,7 @@ from engine.errors import BadRequest
 from engine.request import Admitted, Event, Failed, Finished, FinishReason, Progress
 from models.claim import Claim, ClaimedItem
 from models.record import ItemResult
-from models.states import ItemStatus
+from models.states import ItemStatus, Lane
 from workers.errors import EngineLost, TextError
 from workers.item import Item
 from workers.lease import Signal
@@ -29,6 +29,7 @@ from workers.work import Output, Pass, Work
 log = structlog.get_logger(__name__)
 
 POLL_S = 0.2
+LINGER_S = 0.3  # that results of bulk work wait for others to be written with, or for the next admission
 
 Message = Event | EngineLost | Signal
 
@@ -73,6 +74,8 @@ class Carrier:
         self._verdict: ItemStatus | None = None  # for whatever cannot finish any more
         self._is_withdrawn = False
         self._outcome: Outcome | None = None
+        self._linger_s = LINGER_S if claim.lane is Lane.BULK else 0
+        self._ended_at: float | None = None  # when the first of the results ended that are not written yet
 
     def hear(self, signal: Signal) -> None:
         self._inbox.put(signal)
@@ -90,6 +93,7 @@ class Carrier:
                 self._mind_the_time()
             if self._outcome is Outcome.LOST:
                 self._heed(0)  # what the engine had said before it was lost
+            self._write([])
         finally:
             for request_id in self._owner:
                 self._link.cancel(request_id)
@@ -213,11 +217,23 @@ class Carrier:
     # Out ------------------------------------------------------------------------------------------------------------
 
     def _note(self, admitted: Sequence[int]) -> None:
-        """Write what came of a batch of messages."""
+        """Write what came of a batch of messages: admissions at once, results of bulk work a few at a time."""
+        num_ended = sum(item.result is not None for item in self._items.values())
+        now = time.monotonic()
+        if num_ended and self._ended_at is None:
+            self._ended_at = now
+        is_time = self._ended_at is not None and now - self._ended_at >= self._linger_s
+        if admitted or is_time or self._verdict or num_ended == len(self._items):
+            self._write(admitted)
+
+    def _write(self, admitted: Sequence[int]) -> None:
+        """Write admissions and all results there are."""
         if self._outcome is Outcome.ABANDON:
             return
+        self._ended_at = None
         results: list[ItemResult] = [item.result for item in self._items.values() if item.result is not None]
-        self._ledger.note(admitted, results)
+        if admitted or results:
+            self._ledger.note(admitted, results)
         for result in results:
             self._withdraw(self._items.pop(result.index))
 

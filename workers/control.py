@@ -4,8 +4,9 @@ import time
 from functools import cached_property
 
 import structlog
-from celery import Task
+from celery import Celery, Task
 from celery.signals import worker_ready
+from kombu.exceptions import OperationalError
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.database import Database, connect
@@ -18,7 +19,7 @@ from models.sweep import sweep
 from workers.app import app, settings
 from workers.exporter import serve
 from workers.meters import JOBS_EXPIRED, LEASE_EXPIRIES, SWEEP_SECONDS, SWEEPS
-from workers.queues import NIGHTS_TASK, SWEEP_TASK, Bell
+from workers.queues import DELIVER_TASK, NIGHTS_TASK, SWEEP_TASK, WEBHOOKS, Bell
 
 log = structlog.get_logger(__name__)
 
@@ -26,16 +27,19 @@ LIMIT = 500  # rows of a kind that one sweep mends
 # Sweeps pile up while the control node is away; those that follow closely have nothing to add.
 LEAST_S = 0.2
 FORGET_S = 0.5  # of a sweep's time, for deleting what is past its date
+REST_S = 10.0  # before that is looked for again, once nothing was left of it
+TRUST_S = 1.0  # within a sweep a connection is tried once
 
 
 class Control(Task):  # type: ignore[misc]
     """What a control task keeps between runs. One instance per task and process, made by Celery."""
 
     swept_at = 0.0
+    forget_at = 0.0
 
     @cached_property
     def database(self) -> Database:
-        return connect(settings.need_database(), pool_size=2, application_name="skim-control")
+        return connect(settings.need_database(), pool_size=2, application_name="skim-control", trust_s=TRUST_S)
 
     @cached_property
     def bell(self) -> Bell:
@@ -67,19 +71,31 @@ def sweep_all(self: Control) -> None:
     JOBS_EXPIRED.inc(swept.expired)
     for model, lane in swept.queues:
         self.bell.ring(model, lane)
+    if swept.has_webhooks:
+        _wake_senders(self.app)
     if swept.requeued or swept.ended or swept.expired:
         log.info("swept", requeued=swept.requeued, ended=swept.ended, expired=swept.expired)
-    _forget(self.database)
+    if time.monotonic() >= self.forget_at and not _forget(self.database):
+        self.forget_at = time.monotonic() + REST_S
 
 
-def _forget(database: Database) -> None:
+def _wake_senders(app: Celery) -> None:
+    try:
+        app.send_task(DELIVER_TASK, queue=WEBHOOKS)
+    except OperationalError as error:
+        log.warning("senders could not be told", reason=type(error).__name__)
+
+
+def _forget(database: Database) -> int:
+    """How many rows were deleted."""
     try:
         num_rows = forget(database, for_s=FORGET_S)
     except SQLAlchemyError as error:
         log.warning("deleting failed", reason=type(error).__name__)
-        return
+        return 0
     if num_rows:
         log.info("deleted what was past its date", rows=num_rows)
+    return num_rows
 
 
 @app.task(base=Control, bind=True, name=NIGHTS_TASK)  # type: ignore[untyped-decorator]  # Celery has no types

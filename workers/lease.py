@@ -77,7 +77,7 @@ class Heart:
 
     def _look(self, held: list[tuple[str, int, int]]) -> Heartbeat:
         is_due = time.monotonic() - self._beat_at >= self._beat_s
-        with self._database.session() as session:
+        with self._database.statement() as session:
             if not (is_due and self._is_alive()):
                 return flags(session, held)
             found = heartbeat(session, held, lease_s=self._lease_s)

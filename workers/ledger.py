@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import structlog
@@ -40,7 +41,7 @@ class Ledger:
         self._epoch = claim.epoch
 
     def note(self, admitted: Sequence[int], results: Sequence[ItemResult]) -> None:
-        """Write admissions, then results. Safe to repeat: what is terminal already counts as written."""
+        """Write admissions, then results, one of them at least. Safe to repeat: what is terminal counts as written."""
 
         def write(session: Session) -> None:
             if admitted:
@@ -52,8 +53,8 @@ class Ledger:
 
         if results:
             reach(Point.RECORD_READY)
-        if admitted or results:
-            self._persist(write)
+        is_one_statement = not (admitted and results)
+        self._persist(write, self._database.statement if is_one_statement else self._database.session)
         if results:
             reach(Point.RECORD_COMMITTED)
         if self._tell is not None:
@@ -106,11 +107,14 @@ class Ledger:
         self._persist(lambda session: release(session, self._ref, self._epoch, lost=is_lost))
         reach(Point.RELEASE_COMMITTED)
 
-    def _persist(self, write: Callable[[Session], Result]) -> Result:
+    def _persist(
+        self, write: Callable[[Session], Result], begin: Callable[[], AbstractContextManager[Session]] | None = None
+    ) -> Result:
+        begin = begin or self._database.session
         give_up_at = time.monotonic() + PATIENCE_S
         while True:
             try:
-                with self._database.session() as session:
+                with begin() as session:
                     return write(session)
             except (InterfaceError, OperationalError, TimeoutError) as error:
                 if time.monotonic() > give_up_at:

@@ -24,6 +24,7 @@ from workers.wire import Hello, Link
 log = structlog.get_logger(__name__)
 
 POOL_SIZE = 8
+TRUST_S = 1.0  # what a node writes is written again when a connection breaks, so few of them are tried first
 READY_POLL_S = 0.3
 
 
@@ -41,13 +42,14 @@ class Node:
         self.place = settings.node
         self.model = settings.node.model
         self.worker_id = settings.node.worker_id
+        url = settings.need_database()
         self.database = connect(
-            settings.need_database(), pool_size=POOL_SIZE, application_name=f"skim-node {self.worker_id}"
+            url, pool_size=POOL_SIZE, application_name=f"skim-node {self.worker_id}", trust_s=TRUST_S
         )
         self.link = Link(settings.node.socket)
         self.bell = Bell(self.database, app)
         # Of its own, so that busy tasks cannot keep the heart waiting for a connection.
-        self._pulse = connect(settings.need_database(), pool_size=1, application_name=f"skim-heart {self.worker_id}")
+        self._pulse = connect(url, pool_size=1, application_name=f"skim-heart {self.worker_id}", trust_s=TRUST_S)
         self.heart = Heart(
             self._pulse,
             lease_s=settings.lease_s,

@@ -75,7 +75,7 @@ def flower(port: int, password: str) -> Program:
 
 def beat() -> Program:
     """The clock. Its times are short and kept in memory: there is no schedule file to lose."""
-    return Program(BEAT, 50, (*CELERY, "beat", "--scheduler", "celery.beat:Scheduler", "--pidfile", ""))
+    return Program(BEAT, 50, (*CELERY, "beat", "--pidfile", ""))
 
 
 def control() -> Program:

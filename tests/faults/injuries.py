@@ -11,6 +11,7 @@ import psutil
 from models.faults import Point
 from models.states import Lane
 from tests.acceptance.workers.service import MODEL
+from tests.faults.clock import Clock
 from tests.faults.world import World
 from workers.queues import SHARD_TASK, SWEEP_TASK, queue_of
 
@@ -18,6 +19,8 @@ QUEUE = queue_of(MODEL, Lane.BULK)
 LATE_S = 2.0  # beyond a lease
 AWAY_S = 2.0  # how long a server stays away at most
 FROZEN_S = 4.0
+MINUTE_S = 60.0
+DAY_S = 86_400.0
 
 Injury = Callable[[World, Random], None]
 
@@ -200,6 +203,12 @@ def _forge_messages(world: World, _: Random) -> None:
         world.client_redis().lpush(queue, *FORGED, pickled)
 
 
+def _set_clock(world: World, random: Random) -> None:
+    """Everywhere but on the servers: to the past or the future, and back to the truth a while later."""
+    world.clock.set(random.choice((-1, 1)) * random.uniform(MINUTE_S, DAY_S))
+    world.later(world.lease_s + LATE_S, lambda: world.clock.set(0))
+
+
 def _second_beat(world: World, _: Random) -> None:
     if "beat-2" not in world.parts:
         world.add_beat("beat-2")
@@ -248,4 +257,5 @@ INJURIES: Final[Mapping[str, Injury]] = {
     "shuffle messages": _with_broker(_shuffle_messages),
     "forge messages": _with_broker(_forge_messages),
     "second beat": _second_beat,
+    **({"set the clock": _set_clock} if Clock.compiler else {}),
 }

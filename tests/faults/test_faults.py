@@ -4,6 +4,7 @@ from random import Random
 
 import pytest
 
+from tests.faults.clock import Clock
 from tests.faults.injuries import INJURIES
 from tests.faults.invariants import check
 from tests.faults.world import World
@@ -11,6 +12,7 @@ from tests.faults.world import World
 # What takes longer than a few seconds to recover from is for the long tests.
 QUICK = ("lose redis", "cut transaction", "kill backend", "forge messages", "fill disk")
 NUM_ITEMS = 16
+HOUR_S = 3600.0
 
 
 def injure(world: World, name: str, random: Random) -> None:
@@ -41,6 +43,21 @@ def test_nothing_is_lost_in_a_short_run_of_faults(world: World) -> None:
         injure(world, name, random)
         world.pause(random.uniform(0, 0.5))
     world.settle()
+
+    check(world, world.accepted[before:])
+
+
+@pytest.mark.skipif(not Clock.compiler, reason="the clock is set by a library that is compiled here")
+@pytest.mark.parametrize("shift_s", [-HOUR_S, HOUR_S])
+def test_a_clock_that_is_set_stops_nobody(world: World, shift_s: float) -> None:
+    """Jobs that were accepted while the broker was away are found by the sweep alone."""
+    before = len(world.accepted)
+    world.clock.set(shift_s)
+
+    INJURIES["submit without broker"](world, Random(1))
+    check(world, world.accepted[before:])
+    world.clock.set(0)
+    INJURIES["submit without broker"](world, Random(2))
 
     check(world, world.accepted[before:])
 

@@ -22,6 +22,7 @@ from models.faults import Point
 from models.keys import Scope, create_key
 from models.tenants import ensure_tenant
 from tests.acceptance.workers.service import MODEL, TENANT, echo
+from tests.faults.clock import Clock
 from tests.faults.parts import Part
 from tests.faults.servers import make_postgres, make_redis
 from tests.faults.witness import WITNESS
@@ -75,6 +76,7 @@ class World:
         self._later: list[tuple[float, Callable[[], None]]] = []
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SKIM_")}
         self.env = {**kept, **times, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        self.clock = Clock(home)
         self.postgres, postgres = make_postgres(folder, self.env)
         self.redis, broker_part = make_redis(folder, self.env)
         self.parts = {"postgres": postgres, "redis": broker_part}
@@ -103,7 +105,7 @@ class World:
     def _plan(self) -> None:
         self.env |= {"SKIM_DATABASE_URL": self.postgres.url(), "SKIM_REDIS_URL": self.redis.url}
         self.env |= {"SKIM_HOME": str(self.home), "SKIM_PRIVATE_WEBHOOKS": "yes", "SKIM_API_THREADS": "8"}
-        self.env |= {"SKIM_API_BIND": f"127.0.0.1:{self._port}"}
+        self.env |= {"SKIM_API_BIND": f"127.0.0.1:{self._port}", **self.clock.env}
         tasks = "workers.control,workers.webhooks"
         threads = ("--pool", "threads", "-c", "4")
         self.add("api", "gunicorn", "-c", str(ROOT / "deploy/gunicorn.conf.py"), "api.wsgi:app")
@@ -121,7 +123,7 @@ class World:
         return self.parts[name]
 
     def add_beat(self, name: str) -> Part:
-        return self.add(name, "celery", *CELERY, "beat", "--scheduler", "celery.beat:Scheduler", "--pidfile", "")
+        return self.add(name, "celery", *CELERY, "beat", "--pidfile", "")
 
     def add_device(self, name: str) -> Part:
         options = ("--model", MODEL, "--device", "cpu", "--name", name)

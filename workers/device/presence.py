@@ -65,13 +65,13 @@ class Presence:
     def _run(self) -> None:
         while not self._is_closed:
             self._changed.clear()
-            self._write(lambda session: announce(session, self._beat()))
+            self._write(self._announce)
             self._keep_costs(self._hello)
-            self._write(self._look)
             self._changed.wait(BEAT_S)
         self._write(lambda session: leave(session, self._plan.worker_id))
 
-    def _look(self, session: Session) -> None:
+    def _announce(self, session: Session) -> None:
+        announce(session, self._beat())
         model = self._plan.model
         found = active_sets(session, model.name, model.revision, self._plan.device.kind, model.dtype)
         self.sets = sets_of(found, model.num_layers)

@@ -15,7 +15,7 @@ from workers.wire import Hello, Link
 
 log = structlog.get_logger(__name__)
 
-TICK_S = 0.1
+TICK_S = 0.25
 MARGIN_S = 4.0  # beyond the grace period, for what a node writes at its end
 
 
@@ -100,4 +100,4 @@ class Supervisor:
             if time.monotonic() > give_up_at or self._num_stops > 1:
                 for child in children:
                     child.kill()
-            time.sleep(TICK_S / 2)
+            time.sleep(TICK_S / 5)

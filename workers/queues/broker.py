@@ -52,8 +52,8 @@ def connect(redis_url: str) -> Celery:
             "socket_timeout": SOCKET_TIMEOUT_S,
             "socket_connect_timeout": CONNECT_TIMEOUT_S,
             "visibility_timeout": VISIBILITY_TIMEOUT_S,
-            "unacked_restore_interval": 1,
-            "unacked_restore_throttle": 1,
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 5,
         },
     )
     return app

@@ -3,8 +3,8 @@
 Stock kombu lets the error through, which ends the Celery node; a few stray bytes on a queue would keep it restarting. A
 dropped doorbell is rung again by the sweep.
 
-Queues that beat fills hold a bounded number of messages: it does not know whether a control node is there to take them,
-and Redis keeps what nobody takes.
+Queues that the clock fills hold a bounded number of messages: it does not know whether a control node is there to take
+them, and Redis keeps what nobody takes.
 """
 
 from queue import Empty

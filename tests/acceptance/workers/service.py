@@ -94,7 +94,7 @@ class Service:
         celery = ("celery", "--app", "workers.app")
         tasks = "workers.control,workers.webhooks"
         self.start(*celery, "worker", "-Q", "control,webhooks", "--pool", "threads", "-c", "4", "--include", tasks)
-        self.start(*celery, "beat", "--scheduler", "celery.beat:Scheduler", "--pidfile", "")
+        self.start(*celery, "beat", "--pidfile", "")
 
     def start_device(self, *arguments: str, is_real: bool = False, **env: str) -> Device:
         module = "workers.device" if is_real else "tests.acceptance.workers.echo_device"

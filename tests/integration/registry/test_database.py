@@ -1,6 +1,7 @@
 """Sessions are transactions; notifications tell of every change, at commit and not before."""
 
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -21,6 +22,35 @@ def test_an_exception_undoes_everything(registry: Registry) -> None:
         session.execute(text("DELETE FROM models"))
         raise RuntimeError
     assert registry.rows("SELECT count(*) FROM models") == [(1,)]
+
+
+def test_a_statement_is_a_transaction_by_itself(registry: Registry) -> None:
+    with pytest.raises(RuntimeError), registry.database.statement() as session:
+        session.execute(text("DELETE FROM models"))
+        raise RuntimeError
+    assert registry.rows("SELECT count(*) FROM models") == [(0,)]
+
+    with pytest.raises(RuntimeError), registry.database.session() as session:  # the same connection, as it was before
+        session.execute(text("DELETE FROM tenants WHERE id <> :kept"), {"kept": TENANT})
+        raise RuntimeError
+    assert registry.rows("SELECT count(*) > 1 FROM tenants") == [(True,)]
+
+
+@pytest.mark.parametrize(("trust_s", "is_noticed"), [(0, True), (0.01, True), (60, False)])
+def test_a_connection_that_broke(database_url: str, registry: Registry, trust_s: float, *, is_noticed: bool) -> None:
+    database = connect(database_url, application_name="skim-broken", trust_s=trust_s, pool_size=1)
+    database.ping()
+    query = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'skim-broken'"
+    assert registry.rows(query) == [(1,)]
+    time.sleep(0.05)
+
+    if is_noticed:
+        database.ping()
+    else:
+        with pytest.raises(OperationalError):
+            database.ping()
+        database.ping()
+    database.close()
 
 
 def test_a_server_that_is_not_there(tmp_path: object) -> None:

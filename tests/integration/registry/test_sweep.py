@@ -3,6 +3,7 @@
 import pytest
 
 from models.cancel import cancel
+from models.deliveries import take_delivery
 from models.finish import release
 from models.keys import Scope, create_key
 from models.record import record
@@ -48,6 +49,15 @@ def test_a_worker_that_died_before_its_finish(registry: Registry) -> None:
     assert second.items == ()
     assert registry.finish(second) is True
     assert registry.view(job_id).status == "succeeded"
+
+
+def test_webhooks_that_are_due(registry: Registry) -> None:
+    registry.complete(registry.hold(registry.submit(1, webhook_url="https://example.org/hook")))
+    assert clean(registry).has_webhooks
+
+    with registry.database.session() as session:
+        take_delivery(session)
+    assert not clean(registry).has_webhooks
 
 
 def test_a_deadline_with_nobody_at_work(registry: Registry) -> None:

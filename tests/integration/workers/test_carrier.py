@@ -1,13 +1,16 @@
 """A shard on its way through an engine that repeats the prompt: what is written, and what is told on the way."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 from models.claim import Claim, claim
+from models.database import Database
+from models.record import ItemResult
 from tests.acceptance.workers.echo_engine import Echo
 from tests.integration.workers.conftest import Registry
 from tests.unit.workers.conftest import save_tokenizer
@@ -29,10 +32,10 @@ def text(tmp_path: Path) -> Text:
     return Text(save_tokenizer(tmp_path, None))
 
 
-@pytest.fixture
-def link(tmp_path: Path, text: Text) -> Iterator[Link]:
+@contextmanager
+def echoing(text: Text, tmp_path: Path, rows: int) -> Iterator[Link]:
     """A connection to an echo engine in a thread."""
-    server = Server(Echo(text, rows=8, length=CONTEXT), HELLO, tmp_path / "engine.sock")
+    server = Server(Echo(text, rows=rows, length=CONTEXT), HELLO, tmp_path / "engine.sock")
     thread = threading.Thread(target=server.run)
     thread.start()
     link = Link(tmp_path / "engine.sock", retry_s=0.01)
@@ -42,6 +45,12 @@ def link(tmp_path: Path, text: Text) -> Iterator[Link]:
     server.stop()
     thread.join(5)
     assert not thread.is_alive()
+
+
+@pytest.fixture
+def link(tmp_path: Path, text: Text) -> Iterator[Link]:
+    with echoing(text, tmp_path, rows=8) as link:
+        yield link
 
 
 def take(registry: Registry, job_id: str) -> Claim:
@@ -76,6 +85,35 @@ def test_choices_are_told_as_they_come_and_written_at_the_end(registry: Registry
         assert "".join(piece.text for piece in pieces) == outputs[index]
         assert [(piece.start, piece.offset) for piece in pieces] == [(at, at) for at in range(9)]
         assert [piece.finish_reason for piece in pieces] == [None] * 8 + ["length"]
+
+
+class Counting(Ledger):
+    """A ledger that remembers what it was asked to write together."""
+
+    def __init__(self, database: Database, claimed: Claim) -> None:
+        super().__init__(database, claimed)
+        self.written: list[tuple[list[int], list[int]]] = []
+
+    def note(self, admitted: Sequence[int], results: Sequence[ItemResult]) -> None:
+        super().note(admitted, results)
+        self.written.append((list(admitted), [result.index for result in results]))
+
+
+def test_results_of_bulk_work_are_written_with_the_next_admission(
+    registry: Registry, text: Text, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One row: an item ends, the next one enters. Each transaction costs the device a moment where they share cores."""
+    monkeypatch.setattr("workers.carrier.LINGER_S", 60.0)
+    claimed = take(registry, registry.submit(4, shard_items=4))
+    ledger = Counting(registry.database, claimed)
+    with echoing(text, tmp_path, rows=1) as link:
+        carrier = Carrier(claimed, Wishes.of(claimed, VOCABULARY), link, ledger, text, lambda: None)
+
+        assert carrier.run(workshop(claimed, text, CONTEXT)) is Outcome.FINISH
+
+    assert [index for _, results in ledger.written for index in results] == [0, 1, 2, 3]
+    assert all(admitted for admitted, _ in ledger.written[:-1])
+    assert registry.rows("SELECT DISTINCT status FROM items") == [("succeeded",)]
 
 
 def test_a_token_the_model_lacks_fails_every_item_and_nothing_is_asked(
