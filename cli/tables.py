@@ -73,6 +73,8 @@ def job_table(job: Job) -> Table:
 def search_table(job: Job) -> Table:
     """Everything about one search, a line a fact."""
     body, found = job.body, job.search or {}
+    spent = found["device_seconds"]
+    timing = spent.get("timing", 0.0)  # beside the budget
     trials, seconds = f"{found['num_trials']} of at most {found['max_trials']}", found["max_seconds"]
     facts = {
         "search": job.id,
@@ -81,7 +83,8 @@ def search_table(job: Job) -> Table:
         "phase": "" if job.is_over else found["phase"],
         "trials": trials,
         "workers": f"at most {found['workers']}" if found["workers"] > 1 else "",
-        "device seconds": number(sum(found["device_seconds"].values()), 1) + (f" of {seconds:g}" if seconds else ""),
+        "device seconds": number(sum(spent.values()) - timing, 1) + (f" of {seconds:g}" if seconds else ""),
+        "timing finalists": f"{timing:.1f} s" if timing else "",
         "prompts": f"{found['num_prompts']} {found['calibration']}",
         "best estimate": f"{found['best_speed']:.2f} times plain" if found["best_speed"] else "",
         "outcome": found["outcome"],

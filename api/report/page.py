@@ -55,15 +55,17 @@ def _verdict(found: Finding) -> Markup:
 
 
 def _facts(found: Finding) -> Markup:
-    seconds = sum(found.device_seconds.values())
+    spent = {**found.device_seconds}
+    timing = spent.pop("timing", 0.0)
     facts = {
         "search": found.job_id,
         "place": f"{found.device_kind}, {found.dtype}, batch class {found.batch_class}",
         "revision": found.revision or "none",
         "trials": f"{found.num_trials} of at most {found.max_trials}, by {found.sampler}",
         "prompts": f"{found.num_prompts} {found.calibration}",
-        "device seconds": f"{seconds:.1f}"
-        + "".join(f"; {kind} {spent:.1f}" for kind, spent in found.device_seconds.items()),
+        "device seconds": f"{sum(spent.values()):.1f}"
+        + "".join(f"; {kind} {value:.1f}" for kind, value in spent.items()),
+        "timing the finalists": f"{timing:.1f} s, beside the budget",
         "skip set": found.skip_set_id or "none",
         "seed": str(found.seed),
     }

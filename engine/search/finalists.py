@@ -18,6 +18,8 @@ from engine.skipset import SkipSet
 
 _MARGIN = 0.005  # of speed, beside the noise, that a promotion must win by
 _ERRORS = 2.0  # standard errors that count as noise
+_LEAST_TURNS = 2  # beside the warm-up
+_BEATEN = 0.98  # of plain decoding's speed in the same turn: beyond what further turns could mend
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +96,27 @@ def _depths(tables: Sequence[Table]) -> tuple[float, ...]:
 
 
 def confirm(time_contender: TimeContender, contenders: Sequence[Contender], rounds: int) -> Steps[list[Measurement]]:
-    """Time the contenders in turn, so that a slow minute of the machine is everybody's; one warm-up each."""
+    """Time the contenders in turn, so that a slow minute of the machine is everybody's; one warm-up each.
+
+    No more turns than it takes to see that no skip set beats plain decoding.
+    """
     speeds: list[list[float]] = [[] for _ in contenders]
     for turn in range(rounds + 1):
         for contender, line in zip(contenders, speeds, strict=True):
             speed = yield from time_contender(contender)
             if turn:
                 line.append(speed)
+        if turn >= _LEAST_TURNS and _are_beaten(contenders, speeds):
+            break
     return [Measurement(one, tuple(line)) for one, line in zip(contenders, speeds, strict=True)]
+
+
+def _are_beaten(contenders: Sequence[Contender], speeds: Sequence[Sequence[float]]) -> bool:
+    """Whether plain decoding won every turn, by far, against every skip set."""
+    lines = list(zip(contenders, speeds, strict=True))
+    plain = next(line for one, line in lines if one.drafter is Drafter.PLAIN)
+    sets = [line for one, line in lines if one.drafter is Drafter.SKIP]
+    return all(a < _BEATEN * b for line in sets for a, b in zip(line, plain, strict=True))
 
 
 def is_faster(one: Measurement, other: Measurement) -> bool:

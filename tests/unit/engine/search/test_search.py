@@ -172,7 +172,8 @@ def test_what_was_timed_decides(incumbent: SkipSet | None, speeds: dict[str, flo
     assert (search.verdict.finalist is None) == (outcome is Outcome.PLAIN)
     if outcome is Outcome.KEPT:
         assert search.verdict.finalist is not None and search.verdict.finalist.skip_set == incumbent
-    assert {len(one.speeds) for one in search.verdict.measurements} == {3}
+    is_hopeless = max(speeds["found"], speeds.get("active", 0)) < 0.96
+    assert {len(one.speeds) for one in search.verdict.measurements} == {2 if is_hopeless else 3}
     assert all(one != other for one, other in pairwise(turns))  # in turn
 
 
