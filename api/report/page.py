@@ -18,7 +18,7 @@ OUTCOMES: Final = {
     SearchOutcome.PROMOTED: "A skip set beats all there was.",
     SearchOutcome.KEPT: "The active skip set stays.",
     SearchOutcome.LOOKUP: "A skip set beats plain decoding, and lookup beats the skip set.",
-    SearchOutcome.PLAIN: "Nothing beats plain decoding.",
+    SearchOutcome.PLAIN: "No skip set beats plain decoding.",
 }
 COLUMNS: Final = ("finalist", "skipped", "draft length", "threshold", "expected", "measured", "first draft accepted")
 

@@ -181,7 +181,7 @@ def test_the_page_asks_for_nothing_from_anywhere() -> None:
         ({"outcome": None, "report": None, "finalist": None, "status": JobStatus.RUNNING}, "No verdict yet: running."),
         ({"outcome": None, "report": None, "finalist": None, "status": None}, "No verdict yet: its job is gone."),
         ({"outcome": SearchOutcome.PLAIN, "is_promoted": False, "note": "noise", "finalist": None},
-         "Nothing beats plain decoding. Nothing was promoted: noise."),
+         "No skip set beats plain decoding. Nothing was promoted: noise."),
         ({"report": {}}, "A skip set beats all there was."),
     ],
 )  # fmt: skip
