@@ -24,7 +24,9 @@ from workers.wire import Hello, Link
 log = structlog.get_logger(__name__)
 
 POOL_SIZE = 8
-TRUST_S = 1.0  # what a node writes is written again when a connection breaks, so few of them are tried first
+# Within this time a connection is not tried before it is used: what a node writes about its shards is written again
+# when it breaks, and what it could not claim or ring is rung by the sweep.
+TRUST_S = 1.0
 READY_POLL_S = 0.3
 
 

@@ -33,7 +33,7 @@ def set_schedule(
     cron: Annotated[str, typer.Argument(metavar="CRON", help="As in '30 2 * * *'.")],
     timezone: Annotated[str | None, typer.Option(help="As in Europe/Berlin. Default: UTC.")] = None,
     trials: Annotated[int | None, typer.Option(help="Candidates scored at most.", min=1)] = None,
-    seconds: Annotated[float | None, typer.Option(help="Seconds of the device at most.", min=0.001)] = None,
+    seconds: Annotated[float | None, typer.Option(help="Seconds of the device for looking.", min=0.001)] = None,
     window: Annotated[int | None, typer.Option(help="Seconds from the fire time in which to be done.", min=1)] = None,
     max_age: Annotated[int | None, typer.Option(help="Days after which a search is repeated.", min=1)] = None,
     source: Annotated[Source | None, typer.Option(help="Prompts. Default: recent.")] = None,

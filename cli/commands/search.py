@@ -57,7 +57,7 @@ def search(
     context: typer.Context,
     model: Model,
     trials: Annotated[int | None, typer.Option(help="Candidates scored at most.", min=1)] = None,
-    seconds: Annotated[float | None, typer.Option(help="Seconds of the device at most.", min=0.001)] = None,
+    seconds: Annotated[float | None, typer.Option(help="Seconds of the device for looking.", min=0.001)] = None,
     calibration: Annotated[
         list[str] | None, typer.Option(help="Prompts to judge by: text or JSON Lines. May be repeated.")
     ] = None,
