@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
         default=[*OURS, *PEERS],
         help=f"of {', '.join(everything)}; default: ours, and those of transformers that need nothing else",
     )
-    compare.add_argument("--llama-cpp", type=Path, metavar="GGUF", help="the file that the arm llama.cpp reads")
+    compare.add_argument("--llama-cpp", type=Path, metavar="GGUF", help="the file that the arms llama.cpp read")
     planted = _command(commands, "planted", parts.run_planted, rounds=5, max_tokens=96, batches=[1])
     planted.add_argument("point", choices=list(POINTS))
     planted.add_argument("--layers", type=int, help="shrink the shape and its skip set to so many layers")

@@ -13,7 +13,7 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 from bench.arms import Arm, Ours
 from bench.counted import least
 from bench.ctranslate import ctranslate
-from bench.llamacpp import llamacpp
+from bench.llamacpp import KINDS, llamacpp, rewritten
 from bench.peers import LOOKUP_TOKENS, continuous, padded, sequential
 from engine.costs import StepCosts
 from engine.load import DTYPES, load
@@ -22,7 +22,7 @@ from engine.packed import pack
 from engine.skipset import SkipSet
 
 PEERS = ("generate", "generate-lookup", "generate-padded")
-OPTIONAL = ("generate-continuous", "ctranslate2", "llama.cpp")
+OPTIONAL = ("generate-continuous", "ctranslate2", *KINDS)
 _MEASURED = 3
 
 
@@ -73,8 +73,9 @@ class Setting:
         if self.folder is not None and self.home is not None and "ctranslate2" in names:
             threads = torch.get_num_threads()
             arms["ctranslate2"] = ctranslate(self.folder, batch, self.home, stock.device.type, threads)
-        if self.gguf is not None and "llama.cpp" in names:
-            arms["llama.cpp"] = llamacpp(self.gguf, torch.get_num_threads())
+        if self.gguf is not None and self.home is not None:
+            for name in (one for one in KINDS if one in names):
+                arms[name] = llamacpp(rewritten(self.gguf, name, self.home), torch.get_num_threads())
         return arms
 
 
