@@ -121,7 +121,9 @@ class Row:
                 return
             self.tokens.append(token)
             self.index.push(token)
-            self.stop = self._stops.push(token) if self._stops else None
+            # As end tokens before ``min_tokens``, stop strings among the first tokens end nothing.
+            can_stop = self.num_generated > self.request.sampling.min_tokens
+            self.stop = self._stops.push(token) if self._stops and can_stop else None
             if self.stop is not None:
                 self.finish_reason = FinishReason.STOP
                 return

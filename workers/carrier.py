@@ -190,16 +190,16 @@ class Carrier:
             return
         item.tally.add(one.number, event.statistics)
         if event.finish_reason is not FinishReason.CANCELLED:
-            output = self._output(event)
+            output = self._output(event, min(item.wishes.min_tokens, one.max_tokens))
             if self._teller is not None:
                 self._teller.end(item.index, one.choice, output)
             self._advance(item, lambda: item.work.take(one, output))
         if self._verdict is not None and item.result is None and not item.waiting:
             item.stop(self._verdict)
 
-    def _output(self, event: Finished) -> Output:
+    def _output(self, event: Finished, free: int) -> Output:
         logprobs = None if event.logprobs is None else self._text.spelling.content(event.logprobs)
-        return Output(self._text.decode(event.tokens, event.stop), event.finish_reason, logprobs)
+        return Output(self._text.decode(event.tokens, event.stop, free), event.finish_reason, logprobs)
 
     def _give_up(self, verdict: ItemStatus) -> None:
         """The job was cancelled or has expired: end what waits for nothing, call back what is in the engine."""

@@ -117,7 +117,7 @@ def _carry(node: Node, hello: Hello, claimed: Claim) -> Outcome:
 def _carry_items(node: Node, hello: Hello, claimed: Claim, ledger: Ledger) -> Outcome:
     text = node.text(hello.folder)
     wishes = Wishes.of(claimed, hello.vocab_size)
-    teller = Teller(claimed.job_id, wishes.stops, text, node.sink) if wishes.streams else None
+    teller = Teller(claimed.job_id, wishes.stops, text, node.sink, wishes.min_tokens) if wishes.streams else None
     carrier = Carrier(claimed, wishes, node.link, ledger, text, lambda: node.stop_at, teller)
     node.heart.hold(claimed, carrier.hear)
     try:

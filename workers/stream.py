@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.request import Progress
-from workers.text import Text
+from workers.text import BROKEN, Text
 from workers.work import Output
 
 Decode = Callable[[Sequence[int]], str]
-
-_BROKEN = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +39,14 @@ Sink = Callable[[Chunk], None]  # called by the thread that carries the shard: i
 
 
 class TextStream:
-    """The text of one choice, token by token; a push decodes a few tokens, not the whole text."""
+    """The text of one choice, token by token; a push decodes a few tokens, not the whole text.
 
-    def __init__(self, stops: Sequence[str], decode: Decode) -> None:
+    Stop strings among the first `free` tokens end nothing.
+    """
+
+    def __init__(self, stops: Sequence[str], decode: Decode, free: int = 0) -> None:
         self._stops = stops
+        self._free = free
         self._decode = decode
         self._tokens: list[int] = []
         self._settled = 0  # tokens before this index are done with
@@ -55,14 +57,19 @@ class TextStream:
 
     def push(self, tokens: Sequence[int]) -> str:
         """Take tokens; returns what can be told for certain."""
+        rest = max(0, self._free - self.num_tokens)
+        told = self._push(tokens[:rest], ()) if rest else ""
+        return told + self._push(tokens[rest:], self._stops)
+
+    def _push(self, tokens: Sequence[int], stops: Sequence[str]) -> str:
         self.num_tokens += len(tokens)
         self._tokens += tokens
         before = self._decode(self._tokens[self._settled : self._read])
         now = self._decode(self._tokens[self._settled :])
-        if not now.endswith(_BROKEN):
+        if not now.endswith(BROKEN):
             self._held += now[len(before) :]
             self._settled, self._read = self._read, len(self._tokens)
-        return self._release()
+        return self._release(stops)
 
     def close(self, output: str) -> str:
         """The rest, now that the whole output is known."""
@@ -70,20 +77,21 @@ class TextStream:
         self.num_characters = max(self.num_characters, len(output))
         return rest
 
-    def _release(self) -> str:
+    def _release(self, stops: Sequence[str]) -> str:
         """Everything before what is, or may become, a stop string."""
-        end = min((at for stop in self._stops if (at := _place(stop, self._held)) >= 0), default=len(self._held))
+        end = min((at for stop in stops if (at := _place(stop, self._held)) >= 0), default=len(self._held))
         told, self._held = self._held[:end], self._held[end:]
         self.num_characters += len(told)
         return told
 
 
 class Teller:
-    """Tells a sink of the items of one shard."""
+    """Tells a sink of the items of one shard; `stops` end no text among its first `free` tokens."""
 
-    def __init__(self, job_id: str, stops: Sequence[str], text: Text, sink: Sink) -> None:
+    def __init__(self, job_id: str, stops: Sequence[str], text: Text, sink: Sink, free: int = 0) -> None:
         self._job_id = job_id
         self._stops = stops
+        self._free = free
         self._text = text
         self._sink = sink
         self._streams: dict[tuple[int, int], TextStream] = {}
@@ -103,7 +111,7 @@ class Teller:
         self._sink(Chunk(self._job_id, index, choice, start, (), offset, rest, finish_reason=reason))
 
     def _stream(self, index: int, choice: int) -> TextStream:
-        return self._streams.setdefault((index, choice), TextStream(self._stops, self._text.decode))
+        return self._streams.setdefault((index, choice), TextStream(self._stops, self._text.decode, self._free))
 
 
 def _place(stop: str, text: str) -> int:

@@ -17,6 +17,8 @@ from workers.spelling import Spelling
 
 Tokens = tuple[int, ...]
 
+BROKEN = "\N{REPLACEMENT CHARACTER}"  # stands where tokens end inside a character
+
 # Stands for the document while a template is rendered. No template trims it, no tokenizer ever sees it.
 _HOLE = "\N{OBJECT REPLACEMENT CHARACTER}document\N{OBJECT REPLACEMENT CHARACTER}"
 
@@ -79,10 +81,17 @@ class Text:
         """Where each token of a document begins, in characters."""
         return [start for start, _ in self._literal.encode(text, add_special_tokens=False).offsets]
 
-    def decode(self, tokens: Sequence[int], stop: str | None = None) -> str:
-        """The text of output tokens, cut before the first `stop`."""
+    def decode(self, tokens: Sequence[int], stop: str | None = None, free: int = 0) -> str:
+        """The text of output tokens, cut before the first `stop` behind the first `free` tokens."""
+        text = self._decode(tokens)
+        if stop is None:
+            return text
+        end = text.find(stop, len(self._decode(tokens[:free]).rstrip(BROKEN)) if free else 0)
+        return text if end < 0 else text[:end]
+
+    def _decode(self, tokens: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(list(tokens), skip_special_tokens=True)
-        return text if stop is None else text.partition(stop)[0]
+        return text
 
     def _encode(self, text: str) -> Tokens:
         return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)

@@ -55,6 +55,11 @@ class Wishes:
         stop = self.parameters.get("stop") or ()
         return (stop,) if isinstance(stop, str) else tuple(stop)
 
+    @property
+    def min_tokens(self) -> int:
+        """Before so many the text cannot end."""
+        return int(self.parameters.get("min_tokens") or 0)
+
     def request(self, request_id: str, item_index: int, one: Pass, *, alone: bool) -> Request:
         """The request of one pass of an item.
 
@@ -85,7 +90,7 @@ class Wishes:
             seed=derive(values.get("seed", 0), item_index, one.number, one.choice),
             logit_bias=tuple((token, float(bias)) for token, bias in self._bias.items()),
             # A part of a long document has less room than the whole summary, which the client's number is about.
-            min_tokens=min(values.get("min_tokens", 0), one.max_tokens),
+            min_tokens=min(self.min_tokens, one.max_tokens),
         )
 
     @property

@@ -50,6 +50,17 @@ def test_what_is_not_certain_is_held_back(rounds: list[str | bytes], told: list[
     assert [stream.push(list(one.encode() if isinstance(one, str) else one)) for one in rounds] == told
 
 
+@pytest.mark.parametrize("sizes", [[1] * 9, [9], [4, 5], [2, 3, 4]])
+def test_stop_strings_among_the_first_tokens_hold_nothing_back(sizes: list[int]) -> None:
+    stream, rest, told = TextStream(("ab",), octets, 4), list(b"xabyzabcd"), ""
+
+    for size in sizes:
+        told += stream.push(rest[:size])
+        rest = rest[size:]
+
+    assert told == "xabyz"
+
+
 def test_an_unfinished_character_comes_with_the_end() -> None:
     stream = TextStream((), octets)
 

@@ -14,6 +14,14 @@ def test_decode_cuts_at_the_stop_string(text: Text) -> None:
     assert text.decode(text.prompt("one\n\ntwo\n\nthree"), "\n\n") == "one"
 
 
+@pytest.mark.parametrize(("free", "said"), [(0, "one"), (3, "one"), (4, "one\n\ntwo"), (8, "one\n\ntwo"), (9, None)])
+def test_decode_looks_for_the_stop_string_behind_the_first_tokens(free: int, said: str | None, text: Text) -> None:
+    """A token is a byte here, as in `prompt`."""
+    whole = "one\n\ntwo\n\nthree"
+
+    assert text.decode(text.prompt(whole), "\n\n", free) == (whole if said is None else said)
+
+
 def test_decode_drops_special_tokens(text: Text) -> None:
     assert text.decode(text.prompt("said<|end|>")) == "said"
 
