@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 from bench.workloads import Work
 from engine.costs import StepCosts
 from engine.loop import Engine, Options
-from engine.request import Drafter, Exit, Failed, Finished, Request
+from engine.request import Drafter, Exit, Failed, Finished, Request, Sampling
 from engine.round import RoundRecord
 from engine.skipset import SkipSet
 
@@ -81,7 +81,9 @@ def _arm(engine: Engine, drafter: Drafter) -> Arm:
 def requests(work: Work, drafter: Drafter = Drafter.PLAIN) -> list[Request]:
     """The work as requests, named by their number."""
     return [
-        Request(str(number), prompt, work.max_tokens, stop_tokens=work.eos, drafter=drafter)
+        Request(
+            str(number), prompt, work.max_tokens, Sampling(work.temperature, seed=number), (), work.eos, drafter=drafter
+        )
         for number, prompt in enumerate(work.prompts)
     ]
 

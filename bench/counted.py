@@ -23,7 +23,8 @@ def cost_of(one: RoundRecord, costs: StepCosts) -> float:
 def least(measured: Sequence[StepCosts]) -> StepCosts:
     """The smallest time of every pass; all were measured over the same batches and widths."""
     drafts = [one.draft for one in measured if one.draft is not None]
-    return StepCosts(_least([one.verify for one in measured]), _least(drafts) if drafts else None)
+    draw = min(one.draw for one in measured)
+    return StepCosts(_least([one.verify for one in measured]), _least(drafts) if drafts else None, draw)
 
 
 def _least(grids: Sequence[Grid]) -> Grid:

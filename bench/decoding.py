@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
         default=[*OURS, *PEERS],
         help=f"of {', '.join(everything)}; default: ours, and those of transformers that need nothing else",
     )
+    compare.add_argument("--temperature", type=float, default=0.0, help="above 0 with our own arms only")
     compare.add_argument("--llama-cpp", type=Path, metavar="GGUF", help="the file that the arms llama.cpp read")
     planted = _command(commands, "planted", parts.run_planted, rounds=5, max_tokens=96, batches=[1])
     planted.add_argument("point", choices=list(POINTS))
@@ -94,7 +95,10 @@ def _command(
 
 
 def main(given: Sequence[str] | None = None) -> None:
-    arguments = parser().parse_args(given)
+    top = parser()
+    arguments = top.parse_args(given)
+    if getattr(arguments, "temperature", 0.0) and not set(arguments.arms) <= set(OURS):
+        top.error(f"--temperature above 0 needs --arms of {', '.join(OURS)}: others draw other texts")
     torch.set_num_threads(arguments.threads)
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -32,6 +33,7 @@ def run_compare(arguments: argparse.Namespace) -> None:
     for workload in arguments.workloads:
         for batch in arguments.batches:
             work = sources.work(workload, items_for(batch, arguments.items), arguments.max_tokens)
+            work = replace(work, temperature=arguments.temperature)
             judge = Judge(setting.stock, requests(work), work.eos)
             arms = setting.arms(batch, arguments.arms)
             lines += compare.compare(workload, batch, work, arms, judge, setting.costs, arguments.rounds)

@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument("--turns", type=int, default=7)
     arguments = parser.parse_args()
-    costs = StepCosts.from_json(json.loads(arguments.costs.read_text())["costs"])
+    costs = StepCosts.from_json({"draw": 0.0, **json.loads(arguments.costs.read_text())["costs"]})
     texts: dict[str, list[Text]] = defaultdict(list)
     for one in json.loads(arguments.texts.read_text()):
         texts[one["workload"]].append(Text(one["prompt"], one["output"][: arguments.max_tokens]))

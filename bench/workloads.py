@@ -6,7 +6,7 @@ ends) are for the comparison with a padded batch.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -24,15 +24,18 @@ _EQUAL_TOKENS = 256
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Prompts to continue by up to ``max_tokens``; ``eos`` tokens end a text (none: all texts have full length)."""
+    """Prompts to continue by up to ``max_tokens``; ``eos`` tokens end a text (none: all texts have full length). At a
+    ``temperature`` above 0 each prompt is drawn from with a seed of its own, which only our arms can do.
+    """
 
     prompts: tuple[tuple[int, ...], ...]
     max_tokens: int
     eos: frozenset[int] = frozenset()
+    temperature: float = 0.0
 
     def shortened(self, items: int, max_tokens: int) -> "Work":
         """The first items, with fewer tokens to write."""
-        return Work(self.prompts[:items], max_tokens, self.eos)
+        return replace(self, prompts=self.prompts[:items], max_tokens=max_tokens)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,17 +61,17 @@ class Controller:
         self._can_skip = can_skip
         self._leave = leave
         self._probes = Probes()
-        self._prices: dict[tuple[int, bool], Prices] = {}
+        self._prices: dict[tuple[int, int, bool], Prices] = {}
 
-    def may_pay(self, batch: int) -> bool:
+    def may_pay(self, batch: int, num_drawn: int = 0) -> bool:
         """Whether drafts that all turn out right would be worth their cost."""
-        prices = self._priced(batch, is_padded=False)
+        prices = self._priced(batch, num_drawn, is_padded=False)
         right = np.arange(1.0, self._most + 2)
         return bool((prices.verify / right).min() < prices.verify[0] * 0.9999)
 
     def decide(self, bids: Sequence[Bid], is_padded: bool) -> Decision:
         """The plans of a round with these rows."""
-        prices = self._priced(len(bids), is_padded)
+        prices = self._priced(len(bids), sum(bid.is_drawn for bid in bids), is_padded)
         most = min(self._most, self._padded[1] - 1) if is_padded else self._most
         load = _Load(len(bids))
         plans = {Drafter.PLAIN: Plan()}
@@ -125,11 +125,11 @@ class Controller:
         beats = bool(_per_token(seconds, right, load.rows).min() < least)
         return beats and self._probes.may(float(seconds[_PROBE.drafts]) - load.rows * least)
 
-    def _priced(self, batch: int, is_padded: bool) -> Prices:
-        key = batch, is_padded
+    def _priced(self, batch: int, num_drawn: int, is_padded: bool) -> Prices:
+        key = batch, num_drawn, is_padded
         if key not in self._prices:
             padded = self._padded if is_padded else None
-            self._prices[key] = Prices(self._costs, batch, self._most + 1, padded)
+            self._prices[key] = Prices(self._costs, batch, self._most + 1, padded, num_drawn)
         return self._prices[key]
 
 

@@ -10,9 +10,11 @@ from engine.errors import BadRequest
 VERIFY_WIDTHS = (1, 2, 4, 8, 16)
 DRAFT_WIDTHS = (1, 4)
 _BATCHES = (1, 2, 4, 16, 64)
+_DRAWS = 3
 _MOST_TOKENS = 128  # of a pass that is timed; from there on cost grows in proportion
 
 TimePass = Callable[[int, int], float]
+TimeDraw = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +59,14 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class StepCosts:
-    """Costs of a verify, and of a pass of the draft view where the network has one."""
+    """Costs of a verify, and of a pass of the draft view where the network has one; the likeliest token included.
+
+    ``draw``: seconds that drawing a token at a temperature takes on top, for every row and column that is drawn.
+    """
 
     verify: Grid
     draft: Grid | None = None
+    draw: float = 0.0
 
     @classmethod
     def assumed(cls) -> "StepCosts":
@@ -71,20 +77,24 @@ class StepCosts:
         return cls(verify, draft)
 
     @classmethod
-    def measured(cls, time_verify: TimePass, time_draft: TimePass | None, rows: int, most: int) -> "StepCosts":
-        """Time both kinds of passes, widths up to ``most``."""
+    def measured(
+        cls, time_verify: TimePass, time_draft: TimePass | None, time_draw: TimeDraw, rows: int, most: int
+    ) -> "StepCosts":
+        """Time both kinds of passes, widths up to ``most``, and drawing."""
         widths = [width for width in VERIFY_WIDTHS if width < most] + [most]
         draft = Grid.measured(time_draft, rows, DRAFT_WIDTHS) if time_draft is not None else None
-        return cls(Grid.measured(time_verify, rows, widths), draft)
+        time_draw()
+        draw = min(time_draw() for _ in range(_DRAWS))
+        return cls(Grid.measured(time_verify, rows, widths), draft, draw)
 
     def with_draft(self, share: float) -> "StepCosts":
         """The same where a pass of the draft view costs ``share`` of one of the full network."""
         lines = tuple(tuple(share * value for value in line) for line in self.verify.seconds)
-        return StepCosts(self.verify, Grid(self.verify.batches, self.verify.widths, lines))
+        return StepCosts(self.verify, Grid(self.verify.batches, self.verify.widths, lines), self.draw)
 
     def to_json(self) -> dict[str, Any]:
         """A plain form, to be kept and read back by ``from_json``."""
-        return {name: _plain(grid) for name, grid in (("verify", self.verify), ("draft", self.draft))}
+        return {"verify": _plain(self.verify), "draft": _plain(self.draft), "draw": self.draw}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "StepCosts":
@@ -93,8 +103,10 @@ class StepCosts:
         Raises: BadRequest when it has another shape.
         """
         try:
-            verify, draft = value["verify"], value["draft"]
-            return cls(_grid(verify), None if draft is None else _grid(draft))
+            verify, draft, draw = value["verify"], value["draft"], float(value["draw"])
+            if not draw >= 0.0:
+                raise ValueError("drawing takes negative time")
+            return cls(_grid(verify), None if draft is None else _grid(draft), draw)
         except (KeyError, TypeError, ValueError) as error:
             raise BadRequest(f"not step costs: {error!r}", parameter="costs") from error
 

@@ -8,7 +8,7 @@ rows together: a few rows that run far ahead end a batch no sooner, while every 
 the rows that gain least count most, for a batch ends with its slowest row.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,7 +24,10 @@ POWER = 4.0  # 1 would be the mean row and infinity the slowest; 1 to 8 were rep
 
 @dataclass(frozen=True, slots=True)
 class Bid:
-    """What one row could draft: ``looked_up`` tokens behind a match, each with its rate; skip drafts up to ``room``."""
+    """What one row could draft: ``looked_up`` tokens behind a match, each with its rate; skip drafts up to ``room``.
+
+    ``is_drawn``: its tokens are drawn at a temperature, which costs time at every position.
+    """
 
     asked: Drafter
     room: int = 0
@@ -32,6 +35,7 @@ class Bid:
     match: int = 0
     rates: Sequence[float] = ()
     skip_rate: float = 0.0
+    is_drawn: bool = False
 
     @property
     def head(self) -> int:
@@ -129,12 +133,16 @@ def _powers(rates: Numbers) -> Numbers:
 
 
 class Prices:
-    """Seconds of a round's passes at one batch: ``verify`` [width - 1]; draft passes of one column and of a head."""
+    """Seconds of a round's passes at one batch, of which ``num_drawn`` rows draw their tokens: ``verify`` [width - 1];
+    draft passes of one column and of a head.
+    """
 
-    def __init__(self, costs: StepCosts, batch: int, widest: int, padded: tuple[int, int] | None = None) -> None:
-        of: Callable[[int], float] = lambda width: costs.verify.of(*(padded or (batch, width)))  # noqa: E731
-        self.verify: Numbers = np.array([of(width) for width in range(1, widest + 1)])
-        heads = [costs.draft.of(batch, width) if costs.draft else np.inf for width in range(1, widest + 1)]
+    def __init__(
+        self, costs: StepCosts, batch: int, widest: int, padded: tuple[int, int] | None = None, num_drawn: int = 0
+    ) -> None:
+        widths, column = range(1, widest + 1), num_drawn * costs.draw
+        self.verify: Numbers = np.array([costs.verify.of(*(padded or (batch, one))) + one * column for one in widths])
+        heads = [costs.draft.of(batch, width) + column if costs.draft else np.inf for width in widths]
         self._draft: Numbers = np.array(heads)
 
     @property

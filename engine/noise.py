@@ -18,13 +18,14 @@ def _signed(value: int) -> int:
 
 
 def _shift(words: torch.Tensor, bits: int) -> torch.Tensor:
-    return (words >> bits) & ((1 << (64 - bits)) - 1)  # logical: int64 shifts keep the sign
+    return (words >> bits).bitwise_and_((1 << (64 - bits)) - 1)  # logical: int64 shifts keep the sign
 
 
 def _mix(words: torch.Tensor) -> torch.Tensor:
-    words = (words ^ _shift(words, 30)) * _signed(_MIX_1)
-    words = (words ^ _shift(words, 27)) * _signed(_MIX_2)
-    return words ^ _shift(words, 31)
+    """SplitMix64's mixer, in place."""
+    words.bitwise_xor_(_shift(words, 30)).mul_(_signed(_MIX_1))
+    words.bitwise_xor_(_shift(words, 27)).mul_(_signed(_MIX_2))
+    return words.bitwise_xor_(_shift(words, 31))
 
 
 def gumbel(seeds: torch.Tensor, positions: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
@@ -39,5 +40,5 @@ def gumbel(seeds: torch.Tensor, positions: torch.Tensor, tokens: torch.Tensor) -
     golden = _signed(_GOLDEN)
     streams = _mix(_mix(seeds + golden) + (positions + 1) * golden).unsqueeze(-1)
     words = _mix(streams + (tokens + 1) * golden)
-    uniform = (_shift(words, 32).to(torch.float64) + 0.5) * 2.0**-32
-    return -torch.log(-torch.log1p(-uniform))
+    uniform = _shift(words, 32).to(torch.float64).add_(0.5).mul_(2.0**-32)
+    return uniform.neg_().log1p_().neg_().log_().neg_()

@@ -83,14 +83,15 @@ class Drafters:
     ) -> None:
         self._skip = skip
         self._controller = controller
-        self._most = most
+        self._most = self._widest = most
         self._confidence = confidence or Confidence()
         self.skip_set_id = skip_set_id  # who skips, for statistics
         self._exit = AdaptiveExit() if leave is Exit.ADAPTIVE else None
 
     def propose(self, rows: Sequence[Row], slot_end: int, is_padded: bool) -> Round:
         """Drafts for each row, never beyond what it may still generate nor the end of its slot."""
-        may_pay = is_padded or self._controller.may_pay(len(rows))
+        num_drawn = sum(_is_drawn(row) for row in rows)
+        may_pay = is_padded or self._controller.may_pay(len(rows), num_drawn)
         bids = [self._bid(row, slot_end, may_pay) for row in rows]
         decision = self._controller.decide(bids, is_padded)
         plans = [decision.plans[bid.asked] for bid in bids]
@@ -120,6 +121,10 @@ class Drafters:
         was, self._most = self._most, self._most // 2
         return was > 0
 
+    def lengthen(self) -> None:
+        """Draft twice as far again, as far as at first."""
+        self._most = min(max(1, 2 * self._most), self._widest)
+
     def settle(self, this: Round, tokens: int) -> None:
         """Note what the round brought in all."""
         self._controller.settle(this.decision, tokens)
@@ -128,15 +133,15 @@ class Drafters:
         asked = row.request.drafter
         room = 0 if row.shuns_drafts else min(row.tokens_left - 1, slot_end - row.length - 1, self._most)
         if asked is Drafter.PLAIN or (asked is Drafter.AUTO and not may_pay) or room < 1:
-            return Bid(asked)
+            return Bid(asked, is_drawn=_is_drawn(row))
         can_skip = self._skip is not None and asked is not Drafter.LOOKUP
         skip_rate = self._confidence.skip(row.skips) if can_skip else 0.0
         match = row.index.match() if asked is not Drafter.SKIP else None
         if match is None:
-            return Bid(asked, room, skip_rate=skip_rate)
+            return Bid(asked, room, skip_rate=skip_rate, is_drawn=_is_drawn(row))
         looked_up = row.index.draft(room)
         rates = self._confidence.lookups(row.lookups, match.length, len(looked_up))
-        return Bid(asked, room, looked_up, match.length, rates, skip_rate)
+        return Bid(asked, room, looked_up, match.length, rates, skip_rate, _is_drawn(row))
 
     def _skipped(
         self, rows: Sequence[Row], heads: Sequence[Sequence[int]], limits: Sequence[int]
@@ -166,3 +171,7 @@ def _drafter(head: Sequence[int], skipped: Sequence[int]) -> Drafter:
     if head and skipped:
         return Drafter.CASCADE
     return Drafter.LOOKUP if head else Drafter.SKIP if skipped else Drafter.PLAIN
+
+
+def _is_drawn(row: Row) -> bool:
+    return not row.request.sampling.is_greedy

@@ -31,6 +31,7 @@ def pick(
     samplings: Sequence[Sampling],
     positions: torch.Tensor,
     prefixes: Sequence[Prefix | None] = (),
+    widths: Sequence[int] = (),
 ) -> Picks:
     """The token each position continues with.
 
@@ -39,15 +40,17 @@ def pick(
         samplings: one per row of the batch
         positions: int64 [batch, width], position of the token that produced the logits; the pick stands one further
         prefixes: the text before each row, for rows whose sampling has processors
+        widths: columns of each row that anybody reads; all where there are none
     """
     best, tokens = logits.max(-1)  # the first of equals: ties by token id
     for row, sampling in enumerate(samplings):
         prefix = prefixes[row] if prefixes else None
+        count = widths[row] if widths else logits.shape[1]
         if prefix is not None:
-            scores = process(logits[row], sampling, prefix)
-            tokens[row] = draw(scores, sampling, positions[row] + 1)
+            scores = process(logits[row, :count], sampling, prefix)
+            tokens[row, :count] = draw(scores, sampling, positions[row, :count] + 1)
         elif not sampling.is_greedy:
-            tokens[row] = draw(logits[row], sampling, positions[row] + 1)
+            tokens[row, :count] = draw(logits[row, :count], sampling, positions[row, :count] + 1)
     packed = torch.stack((tokens, torch.isfinite(best).long())).tolist()  # one transfer from the device
     return Picks(packed[0], [[bool(flag) for flag in row] for row in packed[1]])
 

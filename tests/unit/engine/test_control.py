@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import hypothesis.strategies as st
 import pytest
@@ -263,3 +264,16 @@ def test_probes_live_on_a_budget() -> None:
     probes.pay(cost_s=1.5, tokens=1, best_rate=1.0, is_probe=True)
 
     assert not probes.may(0.5)
+
+
+def test_what_drawing_costs_is_paid_for_every_column_of_every_row_that_draws() -> None:
+    """Passes cost the same whatever their width, so only drawing makes drafts dear."""
+    dear = Controller(StepCosts(FLAT, draw=0.1), MOST, (16, 6), can_skip=False)
+    greedy = bid([0.6] * MOST)
+    drawn = replace(greedy, is_drawn=True)
+
+    assert decide(dear, greedy, greedy).drafts == MOST
+    assert decide(dear, greedy, drawn).drafts < MOST
+    assert decide(dear, drawn, drawn).drafts < decide(dear, greedy, drawn).drafts
+    assert (dear.may_pay(16), dear.may_pay(16, num_drawn=16)) == (True, True)
+    assert not Controller(StepCosts(STEEP, draw=0.5), MOST, (16, 6), can_skip=False).may_pay(4, num_drawn=4)

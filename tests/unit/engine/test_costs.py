@@ -1,5 +1,6 @@
 """What passes cost: measuring, reading between the points, and keeping it."""
 
+import copy
 import json
 from dataclasses import dataclass, field
 
@@ -7,6 +8,8 @@ import pytest
 
 from engine.costs import Grid, StepCosts
 from engine.errors import BadRequest
+from engine.loop import Engine, Options
+from tests.tools.networks import tiny
 
 GRID = Grid(batches=(1, 4), widths=(1, 3, 6), seconds=((1.0, 1.2, 1.8), (4.0, 4.8)))
 
@@ -50,9 +53,9 @@ class Clock:
 
 @pytest.mark.parametrize(("rows", "batches"), [(1, (1,)), (2, (1, 2)), (8, (1, 2, 4, 8)), (16, (1, 2, 4, 16))])
 def test_costs_are_measured_up_to_the_rows(rows: int, batches: tuple[int, ...]) -> None:
-    costs = StepCosts.measured(Clock().time_pass, None, rows, most=6)
+    costs = StepCosts.measured(Clock().time_pass, None, iter([9.0, 3.0, 2.0, 4.0]).__next__, rows, most=6)
 
-    assert costs.draft is None
+    assert (costs.draft, costs.draw) == (None, 2.0)
     assert costs.verify.batches == batches
     assert costs.verify.widths == (1, 2, 4, 6)
     assert costs.verify.of(batches[-1], 6) == pytest.approx(rows * 6)
@@ -61,13 +64,13 @@ def test_costs_are_measured_up_to_the_rows(rows: int, batches: tuple[int, ...]) 
 def test_huge_passes_are_not_timed() -> None:
     clock = Clock()
 
-    costs = StepCosts.measured(clock.time_pass, clock.time_pass, rows=64, most=16)
+    costs = StepCosts.measured(clock.time_pass, clock.time_pass, lambda: 0.1, rows=64, most=16)
 
     assert max(batch * width for batch, width in clock.calls) <= 128
     assert costs.verify.of(64, 16) == pytest.approx(64 * 16)
 
 
-@pytest.mark.parametrize("costs", [StepCosts(GRID), StepCosts(GRID, GRID), StepCosts.assumed()])
+@pytest.mark.parametrize("costs", [StepCosts(GRID), StepCosts(GRID, GRID, 0.5), StepCosts.assumed()])
 def test_costs_can_be_kept(costs: StepCosts) -> None:
     assert StepCosts.from_json(json.loads(json.dumps(costs.to_json()))) == costs
 
@@ -89,3 +92,15 @@ def test_other_shapes_are_refused(value: dict[str, object]) -> None:
         StepCosts.from_json(value)
 
     assert refusal.value.parameter == "costs"
+
+
+@pytest.mark.parametrize("costs", [None, StepCosts.assumed()], ids=["measured", "known"])
+def test_an_engine_that_is_ready_has_run_passes_of_one_row_and_of_all(costs: StepCosts | None) -> None:
+    network, seen = copy.deepcopy(tiny(2)), []
+    network.model.register_forward_pre_hook(
+        lambda _, __, kwargs: seen.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+
+    Engine(network, Options(rows=3, length=64), costs=costs, is_measured=True)
+
+    assert {(1, 1), (3, 1)} <= set(seen)

@@ -49,3 +49,10 @@ def test_a_network_that_skips_needs_the_costs_of_skipping(tmp_path: Path) -> Non
 
     assert known_costs(path, can_skip=True) is None
     assert known_costs(path, can_skip=False) == StepCosts(COSTS.verify)
+
+
+def test_costs_of_a_release_that_did_not_time_drawing_are_measured_anew(tmp_path: Path) -> None:
+    path = tmp_path / "costs.json"
+    path.write_text(json.dumps({name: value for name, value in COSTS.to_json().items() if name != "draw"}))
+
+    assert known_costs(path, can_skip=True) is None
