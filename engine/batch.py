@@ -140,6 +140,10 @@ class Batch:
         self._slots = len(self.rows) - 1
         self._unseat(max(self.rows, key=lambda row: row.admitted_at))
 
+    def grow(self) -> None:
+        """One row more again, as far as there are slots."""
+        self._slots = min(self._slots + 1, self._cache.shape.slots)
+
     def _unseat(self, row: Row) -> None:
         self.retire(row)
         row.park()

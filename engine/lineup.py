@@ -59,3 +59,8 @@ class Lineup:
         """From now on all draft half as far; False when nothing is drafted any more."""
         went_on = [drafters.shorten() for drafters in self._made.values()]  # all of them, whatever the first says
         return any(went_on)
+
+    def lengthen(self) -> None:
+        """All may draft twice as far again, as far as they did at first."""
+        for drafters in self._made.values():
+            drafters.lengthen()

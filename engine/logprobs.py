@@ -6,9 +6,11 @@ import torch
 
 from engine.request import TokenLogprob
 
+Logprobs = tuple[TokenLogprob, ...]  # of successive tokens
+
 
 @torch.inference_mode()
-def logprobs_of(logits: torch.Tensor, tokens: Sequence[int], top: int) -> tuple[TokenLogprob, ...]:
+def logprobs_of(logits: torch.Tensor, tokens: Sequence[int], top: int) -> Logprobs:
     """What each of the tokens had, and the ``top`` likeliest beside it.
 
     Args:

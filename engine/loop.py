@@ -21,7 +21,7 @@ from engine.errors import BadRequest
 from engine.family import longest
 from engine.limits import Limits
 from engine.lineup import Active, BatchClass, Lineup
-from engine.logprobs import logprobs_of
+from engine.logprobs import Logprobs, logprobs_of
 from engine.passes import IDLE, Chunk, Padding, Pass, logits_of
 from engine.prefill import Prefill
 from engine.request import Admitted, Drafter, Event, Exit, Failed, FinishReason, Progress, Request
@@ -31,9 +31,11 @@ from engine.sample import Picks, pick
 from engine.shortage import is_shortage
 from engine.skipset import SkipSet
 from engine.stop import Decode
-from engine.timing import measured_costs
+from engine.timing import measured_costs, warm
 from engine.urgency import MadeWay, Urgency
 from engine.view import draft_view
+
+_CALM = 256  # rounds in which memory was enough, after which what had to give way may come back a little
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +64,10 @@ class Engine:
     """Decodes requests on one network. Not thread-safe: one thread submits, steps and cancels.
 
     ``costs`` are those of an earlier start on the same device; without them they are measured if ``is_measured``, else
-    assumed. ``on_round`` is told what each decoding round did; ``on_shortage`` is asked, when memory runs out, whether
-    others on the device could free some. ``urgency`` asks whether a round should be left for an interactive request, if
-    somebody is there to answer.
+    assumed. With ``is_measured`` passes have run on the device once this returns, whichever costs there are.
+    ``on_round`` is told what each decoding round did; ``on_shortage`` is asked, when memory runs out, whether others on
+    the device could free some. ``urgency`` asks whether a round should be left for an interactive request, if somebody
+    is there to answer.
     """
 
     def __init__(
@@ -84,17 +87,22 @@ class Engine:
         self.on_shortage: Callable[[], bool] | None = None
         self.urgency = Urgency()
         self._network = network
-        self._eos = eos
+        self._eos = known_tokens(network, eos)
         self._decode = decode
+        self._num_calm = 0  # rounds since memory ran out or something came back
         shape = CacheShape.of(network, options.rows, options.length)
         adopt(network)
         self._cache = SlotCache(shape, network.dtype, network.device)
         self._batch = Batch(self._cache)
-        self._prefill = Prefill(network, self._cache, self._batch, self.urgency, options.prefill_tokens, options.length)
+        self._prefill = Prefill(
+            network, self._cache, self._batch, self.urgency, options.prefill_tokens, options.length, self._find_memory
+        )
         view = draft_view(network, skip_set) if skip_set else None
         self._limits = Limits(options.length, network.config.vocab_size, view is not None, decode is not None)
         if costs is None:
             costs = measured_costs(network, view, self._cache, options.width) if is_measured else StepCosts.assumed()
+        elif is_measured:
+            warm(network, view, self._cache)
         self.costs = costs
         self._confidence = Confidence()
         self._lineup = Lineup(self._drafters_of, Active(skip_set) if skip_set else None)
@@ -173,6 +181,7 @@ class Engine:
         self.num_steps += 1
         events = self.admit()
         try:
+            self._recover()
             events += self._retire(self._prefill.advance())
             rows = self._batch.decoding
             if not rows or self._prefill.goes_first(rows):
@@ -191,12 +200,13 @@ class Engine:
             else:
                 this = drafters.propose(rows, self.options.length, self._batch.is_reproducible)
             logits, picks = self._verify(this, low)
+            scores = _scores(this, logits, picks)
         except (RuntimeError, MemoryError) as error:
             if not is_shortage(error):
                 raise
             return self._retire(self._shrink(rows))
         self.urgency.settle(this.rows)
-        return self._accept(this, low, drafters, logits, picks)
+        return self._accept(this, low, drafters, picks, scores)
 
     def _verify(self, this: Round, low: int) -> tuple[torch.Tensor, Picks]:
         """Run the full network over each row's pending token and drafts; the first row's slot is ``low``."""
@@ -210,9 +220,12 @@ class Engine:
         logits = logits_of(self._network, run)[: len(rows)]
         samplings = [row.request.sampling for row in rows]
         prefixes = [row.prefix(draft) for row, draft in zip(rows, drafts, strict=True)]
-        return logits, pick(logits, samplings, run.positions[: len(rows)], prefixes)
+        widths = [1 + len(draft) for draft in drafts]
+        return logits, pick(logits, samplings, run.positions[: len(rows)], prefixes, widths)
 
-    def _accept(self, this: Round, low: int, drafters: Drafters, logits: torch.Tensor, picks: Picks) -> list[Event]:
+    def _accept(
+        self, this: Round, low: int, drafters: Drafters, picks: Picks, scores: Sequence[Logprobs | None]
+    ) -> list[Event]:
         """Keep what the full network agrees with. Rows retire last: closing gaps copies what ``length`` counts."""
         events: list[Event] = []
         added = 0
@@ -229,28 +242,34 @@ class Engine:
             row.length += accepted + 1
             before = row.num_generated
             row.take(picked[: accepted + 1])
-            events += self._told(row, logits[index], before)
-            added += accepted + 1
+            events += self._told(row, scores[index], before)
+            added += row.num_generated - before
         drafters.settle(this, added)
         if self.on_round is not None:
             self.on_round(this.record(added))
         return events + self._retire(this.rows)
 
-    def _told(self, row: Row, logits: torch.Tensor, before: int) -> list[Event]:
+    def _told(self, row: Row, scores: Logprobs | None, before: int) -> list[Event]:
         """What somebody wants to hear of the tokens a row has taken since it had ``before`` of them."""
         tokens = row.output[before:]
         logprobs = None
-        if row.request.logprobs is not None:
-            logprobs = logprobs_of(logits[: len(tokens)], tokens, row.request.logprobs)
+        if scores is not None:
+            logprobs = scores[: len(tokens)]
             row.logprobs += logprobs
         return [Progress(row.request.id, before, tuple(tokens), logprobs)] if row.request.stream and tokens else []
 
     def _shrink(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Memory ran out in a round, which is abandoned: others give way first, then drafts get shorter, then rows
-        fewer; only a row that is alone and drafts nothing fails.
+        fewer; only a row that is alone and drafts nothing fails, and reproducible ones, whose passes have one size.
         """
-        if self.on_shortage is not None and self.on_shortage():
+        for slot, row in enumerate(self._batch.rows[: len(rows)]):
+            self._cache.clear(slot, row.length)  # of the drafts, whose verify did not come
+        if self._find_memory():
             return []
+        if fixed := [row for row in rows if row.request.reproducible]:
+            for row in fixed:
+                row.fail("out_of_memory", "the device has not enough memory for a reproducible pass")
+            return fixed
         if self._lineup.shorten():
             return []
         if len(self._batch.rows) > 1:
@@ -258,6 +277,20 @@ class Engine:
             return []
         rows[0].fail("out_of_memory", "the device has not enough memory for this request alone")
         return rows
+
+    def _find_memory(self) -> bool:
+        """Memory has run out: whether others on the device have freed some."""
+        self._num_calm = 0
+        return self.on_shortage is not None and self.on_shortage()
+
+    def _recover(self) -> None:
+        """What gave way when memory ran out comes back bit by bit: the want may have been another's and be over."""
+        self._num_calm += 1
+        if self._num_calm >= _CALM:
+            self._num_calm = 0
+            self._batch.grow()
+            self._prefill.grow()
+            self._lineup.lengthen()
 
     def _retire(self, rows: Sequence[Row]) -> list[Event]:
         events: list[Event] = []
@@ -270,6 +303,21 @@ class Engine:
                 continue
             self._batch.retire(row)
         return events
+
+
+def known_tokens(network: PreTrainedModel, tokens: frozenset[int]) -> frozenset[int]:
+    """Those that the network can write: tokenizers name end tokens that were added to them alone."""
+    return frozenset(token for token in tokens if token < network.config.get_text_config().vocab_size)
+
+
+def _scores(this: Round, logits: torch.Tensor, picks: Picks) -> list[Logprobs | None]:
+    """The log-probabilities that each row asked for, of all tokens it may take now."""
+    scores: list[Logprobs | None] = []
+    for index, (row, draft) in enumerate(zip(this.rows, this.drafted, strict=True)):
+        tokens = picks.tokens[index][: agreeing(draft.tokens, picks.tokens[index]) + 1]
+        most = row.request.logprobs
+        scores.append(None if most is None else logprobs_of(logits[index, : len(tokens)], tokens, most))
+    return scores
 
 
 def agreeing(drafts: Sequence[int], picks: Sequence[int]) -> int:

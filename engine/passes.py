@@ -38,7 +38,7 @@ class Pass(Cache):
     """The placement of [batch, width] tokens in slots ``low`` .. ``low + batch`` and the cache transformers writes to.
 
     Padding columns go to the scratch slot at position 0, where they see one column: a fully masked row would be NaN.
-    ``check`` is called at every layer; what it raises leaves the pass unfinished.
+    ``check`` is called at every layer; what it raises leaves the pass unfinished, and nothing of it in the cache.
     """
 
     def __init__(
@@ -105,6 +105,12 @@ class Pass(Cache):
         setattr(seen, CARRIED, self)
         return seen, values[rows, :, : self.span]
 
+    def undo(self) -> None:
+        """Zero what the pass has written: nobody has looked whether it is finite."""
+        for tensor in (*self._cache.keys, *self._cache.values):
+            slots, columns = self._slots.to(tensor.device), self.columns.to(tensor.device)
+            tensor[slots, :, columns] = 0
+
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Never decides a position: those are passed explicitly, and layer 0 may be skipped."""
         return 0
@@ -143,7 +149,7 @@ def write(network: PreTrainedModel, run: Pass) -> list[bool]:
 
     Returns: which rows came out finite.
     """
-    hidden = network.base_model(**_inputs(network, run)).last_hidden_state  # [batch, width, hidden]
+    hidden = _run(network.base_model, network, run).last_hidden_state  # [batch, width, hidden]
     is_finite: list[bool] = (torch.isfinite(hidden).all(-1) | run.is_padding).all(-1).tolist()
     return is_finite
 
@@ -151,5 +157,14 @@ def write(network: PreTrainedModel, run: Pass) -> list[bool]:
 @torch.inference_mode()
 def logits_of(network: PreTrainedModel, run: Pass) -> torch.Tensor:
     """Run the pass and return logits [batch, width, vocabulary]."""
-    logits: torch.Tensor = network(**_inputs(network, run)).logits
+    logits: torch.Tensor = _run(network, network, run).logits
     return logits
+
+
+def _run(body: Any, network: PreTrainedModel, run: Pass) -> Any:
+    """The network, or its body without the head, over a pass; one that does not come to its end is undone."""
+    try:
+        return body(**_inputs(network, run))
+    except BaseException:
+        run.undo()
+        raise

@@ -1,6 +1,6 @@
 """Writing the keys of prompts, chunk by chunk, under a budget of tokens a round."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from transformers import PreTrainedModel
@@ -16,10 +16,20 @@ _TURN: Final = 8  # bulk rows get one chunk in so many, however many interactive
 
 
 class Prefill:
-    """Advances the rows of a batch that do not decode yet, by ``budget`` tokens a round; ``length``: of slots."""
+    """Advances the rows of a batch that do not decode yet, by ``budget`` tokens a round; ``length``: of slots.
+
+    ``find_memory`` is told that memory has run out, and says whether others have freed some.
+    """
 
     def __init__(
-        self, network: PreTrainedModel, cache: SlotCache, batch: Batch, urgency: Urgency, budget: int, length: int
+        self,
+        network: PreTrainedModel,
+        cache: SlotCache,
+        batch: Batch,
+        urgency: Urgency,
+        budget: int,
+        length: int,
+        find_memory: Callable[[], bool],
     ) -> None:
         self._network = network
         self._cache = cache
@@ -28,6 +38,11 @@ class Prefill:
         self._num_passed = 0  # chunks for which bulk rows have waited
         self._padded = Padding(budget, length)
         self._budget = budget
+        self._find_memory = find_memory
+
+    def grow(self) -> None:
+        """Chunks that were halved for want of memory are twice as long again."""
+        self._budget = min(2 * self._budget, self._padded.width)
 
     def goes_first(self, decoding: Sequence[Row]) -> bool:
         """Bulk rows decode when all are ready: a fuller batch is cheaper, and nobody watches their latency."""
@@ -96,7 +111,11 @@ class Prefill:
         return is_bulk.index(is_turn)
 
     def _shrink(self, group: Sequence[Row], chunks: Sequence[Chunk], padding: Padding) -> Sequence[Row]:
-        """Memory ran out: the next chunks are half as long; a row that cannot have a single token fails alone."""
+        """Memory ran out: others give way first, then the next chunks are half as long; a row that cannot have a single
+        token fails alone.
+        """
+        if self._find_memory():
+            return []
         size = max(len(chunk.tokens) for chunk in chunks)
         if padding.width or (len(group) == 1 and size == 1):
             group[0].fail("out_of_memory", "the device has not enough memory for this prompt")

@@ -5,6 +5,7 @@ some such networks keep that state in their modules; the row of an interactive r
 """
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,9 @@ from engine.cache import CacheShape, SlotCache
 from engine.costs import StepCosts
 from engine.errors import Unsupported
 from engine.limits import Limits
-from engine.loop import Engine, Options
+from engine.lineup import Active, BatchClass
+from engine.logprobs import logprobs_of
+from engine.loop import Engine, Options, known_tokens
 from engine.request import Drafter, Event
 from engine.rope import turn_all
 from engine.row import Row
@@ -70,7 +73,7 @@ class StockEngine(Engine):
         self.urgency = Urgency()  # nobody asks: its rounds are one token of one row
         self.costs = StepCosts.assumed()
         self._network = network
-        self._eos = eos
+        self._eos = known_tokens(network, eos)
         self._decode = decode
         self._batch = Batch(SlotCache(CacheShape(0, 0, 0, 1, 0), network.dtype, network.device))  # nothing in its slot
         self._limits = Limits(self.options.length, config.vocab_size, False, decode is not None, why)
@@ -80,6 +83,9 @@ class StockEngine(Engine):
     @property
     def start_set(self) -> None:
         """Nothing drafts here."""
+
+    def swap(self, chosen: Mapping[BatchClass, Active]) -> None:
+        """Nothing is drafted here, whatever was chosen."""
 
     def step(self) -> list[Event]:
         """One round: admit, read what the row has not read yet, take the next token, retire."""
@@ -111,7 +117,9 @@ class StockEngine(Engine):
         row.counts.add(Drafter.PLAIN, 0, 0)
         before = row.num_generated
         row.take(picks.tokens[0])
-        return self._told(row, logits[0], before)
+        most = row.request.logprobs
+        scores = None if most is None else logprobs_of(logits[0], picks.tokens[0], most)
+        return self._told(row, scores, before)
 
     @torch.inference_mode()
     def _read(self, tokens: list[int], start: int) -> torch.Tensor:

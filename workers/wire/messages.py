@@ -110,7 +110,7 @@ def parse_submit(frame: Frame) -> Request:
             sampling=_sampling(frame["sampling"]),
             stop=tuple(frame["stop"]),
             stop_tokens=frozenset(frame["stop_tokens"]),
-            drafter=Drafter(frame["drafter"]),
+            drafter=_drafter(str(frame["drafter"])),
             reproducible=bool(frame["reproducible"]),
             interactive=frame["lane"] == "interactive",
             alone=bool(frame["alone"]),
@@ -121,6 +121,16 @@ def parse_submit(frame: Frame) -> Request:
         raise
     except (KeyError, TypeError, ValueError) as error:
         raise FrameError(f"a submit frame is malformed: {error!r}") from error
+
+
+def _drafter(name: str) -> Drafter:
+    """By name. A node of a later release may know others: that is one request's fault, not the connection's."""
+    try:
+        return Drafter(name)
+    except ValueError:
+        known = ", ".join(Drafter)
+        message = f"there is no drafter {name}, only {known}"
+        raise BadRequest(message, code="drafter_unavailable", parameter="drafter") from None
 
 
 def _sampling(fields: dict[str, Any]) -> Sampling:

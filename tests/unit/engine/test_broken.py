@@ -12,7 +12,7 @@ from transformers import LlamaForCausalLM
 from engine.loop import Engine, Options
 from engine.request import Drafter, Request, Sampling
 from engine.skipset import SkipSet
-from tests.tools.decoding import expected, guess_with, run
+from tests.tools.decoding import Outcome, expected, guess_with, run
 from tests.tools.networks import tiny
 
 POISON = 60
@@ -104,3 +104,23 @@ def test_a_rejected_draft_breaks_nothing(poisoned: LlamaForCausalLM) -> None:
 
     assert not outcome.failed
     assert outcome.tokens == expected(poisoned, [request, mate])
+
+
+def test_a_pass_that_was_left_unfinished_leaves_nothing_behind(poisoned: LlamaForCausalLM) -> None:
+    """Its first layer has written what nobody has looked at when an interactive request comes."""
+    engine, outcome = engine_of(poisoned, 4), Outcome()
+    mate, later = innocent("mate", 1, 40, max_tokens=30, interactive=True), innocent("later", 4, 2)
+    engine.submit(mate)
+    outcome.take(engine.step())
+    engine.submit(poison("bad", 60, at=30))
+    answers = iter([False, True])
+    engine.urgency.is_wanted = lambda: next(answers, False)
+    outcome.take(engine.step())
+    assert next(answers, None) is None, "the pass was not left"
+
+    engine.cancel("bad")
+    engine.submit(later)
+    while not engine.is_idle:
+        outcome.take(engine.step())
+
+    assert outcome.tokens == expected(poisoned, [mate, later])

@@ -1,5 +1,6 @@
 """Where a row ends: end-of-sequence token, stop string, max_tokens, also in the middle of an accepted block."""
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -128,3 +129,28 @@ def test_what_can_never_run_is_refused(request_: Request, code: str) -> None:
 
     assert refusal.value.code == code
     assert engine.is_idle
+
+
+@pytest.mark.parametrize("drafter", [Drafter.PLAIN, Drafter.SKIP])
+@pytest.mark.parametrize("least", [0, 1, 9, 10, 11, 30])
+def test_before_min_tokens_a_stop_string_ends_nothing(least: int, drafter: Drafter) -> None:
+    """One stop string begins with the first token, one ends with the tenth, and all of them come again somewhere."""
+    text = text_of()
+    stops = (letters(text[:1]), letters(text[8:10]), letters(text[20:21]))
+    engine = Engine(NETWORK, Options(rows=2, length=64, width=BLOCK), decode=letters, skip_set=SkipSet.of([0]))
+    guess_with(engine, {"row": text_of(60)})
+    sampling = replace(SAMPLING, min_tokens=least)
+
+    finished = run(engine, [Request("row", PROMPT, 30, sampling, stop=stops, drafter=drafter)]).finished["row"]
+
+    watched = letters(text)[least:]
+    ends = [least + watched.index(stop) + len(stop) for stop in stops if stop in watched]
+    assert finished.tokens == text[: min(ends, default=30)]
+    assert (finished.finish_reason is FinishReason.STOP) is bool(ends)
+
+
+def test_an_end_token_that_the_network_cannot_write_is_none_of_its_own() -> None:
+    engine = Engine(NETWORK, Options(rows=2, length=64), eos=frozenset({1_000}))
+    request = Request("row", PROMPT, 5, replace(SAMPLING, min_tokens=3))
+
+    assert run(engine, [request]).tokens["row"] == text_of(5)

@@ -9,6 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from engine.errors import BadRequest, Unsupported
+from engine.lineup import Active, BatchClass
 from engine.loop import Engine, Options
 from engine.request import Drafter, FinishReason, Request, Sampling
 from engine.skipset import SkipSet
@@ -199,3 +200,12 @@ def test_the_network_is_as_before() -> None:
 
     with torch.inference_mode():
         assert torch.equal(network(tokens, use_cache=False).logits, before)
+
+
+def test_a_choice_of_skip_sets_is_of_no_use() -> None:
+    """Also where the layers are counted in a configuration of their own, as in networks that see."""
+    engine = engine_for(network_of("mamba"), OPTIONS)
+
+    engine.swap({BatchClass.ONE: Active(SkipSet.of([40]))})
+
+    assert run(engine, REQUESTS[:1]).tokens == expected(network_of("mamba"), REQUESTS[:1])

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.errors import BadRequest
 from engine.request import (
     Admitted,
     Drafter,
@@ -93,6 +94,14 @@ def test_a_request_survives_the_trip() -> None:
     )
 
     assert parse_submit(next(Buffer().feed(pack(submit_frame(request))))) == request
+
+
+def test_a_drafter_of_a_later_release_is_the_fault_of_one_request() -> None:
+    frame = submit_frame(Request("r", (1,), 1)) | {"drafter": "clairvoyant"}
+
+    with pytest.raises(BadRequest, match="no drafter clairvoyant") as caught:
+        parse_submit(frame)
+    assert (caught.value.code, caught.value.parameter) == ("drafter_unavailable", "drafter")
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
