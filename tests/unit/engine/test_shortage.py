@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine import loop
+from engine.logprobs import logprobs_of
 from engine.loop import Engine, Options
 from engine.request import Drafter, Request
 from engine.shortage import is_shortage
@@ -117,14 +117,14 @@ def test_a_reproducible_row_whose_passes_do_not_fit_fails_and_its_mates_go_on() 
 
 def test_log_probabilities_that_do_not_fit_shrink_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are computed within the round that is abandoned, so nothing of it is taken."""
-    whole, failures = loop.logprobs_of, iter([True])
+    failures = iter([True])
 
     def scarce(*given: Any) -> Any:
         if next(failures, False):
             torch.empty(1 << 60)
-        return whole(*given)
+        return logprobs_of(*given)
 
-    monkeypatch.setattr(loop, "logprobs_of", scarce)
+    monkeypatch.setattr("engine.loop.logprobs_of", scarce)
     requests = [replace(request, logprobs=2) for request in REQUESTS]
 
     outcome = run(Engine(tiny(2), Options(rows=5, length=64)), requests)
