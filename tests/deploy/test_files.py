@@ -72,6 +72,22 @@ def test_containers_can_do_little(services: dict[str, dict[str, Any]]) -> None:
     for name, service in services.items():
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
+@pytest.mark.parametrize("name", ["valkey", "redis"])
+def test_redis_may_be_either(name: str, services: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+    """The image's own entry point knows its server; the client, which it does not start, has another name in each."""
+    redis = services["redis"]
+    client = tmp_path / f"{name}-cli"
+    client.write_text('#!/bin/sh\n[ "$1" = ping ] && echo "NOAUTH Authentication required."\n')
+    client.chmod(0o755)
+    (tmp_path / "grep").symlink_to(str(shutil.which("grep")))
+    kind, check = redis["healthcheck"]["test"]
+
+    answers = subprocess.run(["/bin/sh", "-c", check.replace("$$", "$")], env={"PATH": str(tmp_path)}, check=False)
+
+    assert (kind, answers.returncode) == ("CMD-SHELL", 0)
+    assert redis["command"] == ["/run/secrets/redis.conf"]
+
+
         assert "privileged" not in service and "user" not in service, name
         assert ("cap_add" in service) == (name in BEGIN_AS_ROOT), name
         if str(service["image"]).startswith("skim-"):
