@@ -180,6 +180,54 @@ def test_systemd_agrees(tmp_path: Path) -> None:
 def test_services_are_nobody_in_a_closed_room(path: Path) -> None:
     lines = set(path.read_text().splitlines())
 
+def test_every_environment_file_has_an_example() -> None:
+    wanted = {
+        name for path in UNITS for name in re.findall(r"^EnvironmentFile=/etc/skim/(\S+)$", path.read_text(), re.M)
+    }
+    examples = {path.name for path in (DEPLOY / "systemd").glob("*.example")}
+
+    assert {f"{name.replace('-%i', '')}.example" for name in wanted} == examples
+
+
+def test_a_late_database_stops_no_service_for_good() -> None:
+    """What a failed unit is required by is not started again when that unit succeeds after all."""
+    migrate = (DEPLOY / "systemd/skim-migrate.service").read_text().splitlines()
+    others = {path.name: path.read_text() for path in UNITS if path.name != "skim-migrate.service"}
+
+    assert {"Type=oneshot", "Restart=on-failure"} <= set(migrate)
+    for name, text in others.items():
+        assert re.search(r"^Wants=.*\bskim-migrate\.service$", text, re.M), name
+        assert re.search(r"^After=.*\bskim-migrate\.service$", text, re.M), name
+        assert "Restart=always" in text and not re.search(r"^(Requires|Requisite|BindsTo)=", text, re.M), name
+
+
+def test_a_worker_keeps_its_devices() -> None:
+    text = (DEPLOY / "systemd/skim-worker@.service").read_text()
+
+    assert re.findall(r"^(?:PrivateDevices|ProtectClock|DeviceAllow|DevicePolicy)=.*$", text, re.M) == []
+
+
+def test_the_guide_installs_before_it_starts() -> None:
+    """A worker whose model is not registered ends with a status upon which systemd leaves it alone."""
+    guide = (DEPLOY / "README.md").read_text()
+    steps = (
+        "install -d /etc/skim",
+        "skim.env.example /etc/skim/skim.env",
+        "flower.env.example /etc/skim/flower.env",
+        "worker.env.example /etc/skim/worker-0.env",
+        "systemctl daemon-reload",
+        "systemctl enable --now skim.target",
+        "skim models add",
+        "systemctl enable --now skim-worker@0",
+    )
+    places = [guide.index(step) for step in steps]
+    enabled = re.findall(r"^systemctl enable --now (.*)$", guide, re.M)
+
+    assert places == sorted(places)
+    started = {name.partition("@")[0] for line in enabled for name in line.split()} - {"skim.target"}
+    assert started == {path.stem.rstrip("@") for path in UNITS} - {"skim-migrate"}  # which the others want
+
+
     closed = {"User=skim", "NoNewPrivileges=yes", "ProtectSystem=strict", "ProtectHome=yes", "CapabilityBoundingSet="}
     assert closed - lines == set()
     assert not re.search(r"://[^/\s]*:[^/\s]*@", path.read_text())
