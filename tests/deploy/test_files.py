@@ -243,7 +243,7 @@ def test_services_are_nobody_in_a_closed_room(path: Path) -> None:
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: str(path.name))
 def test_manifests_are_what_kubernetes_takes(path: Path) -> None:
     for resource in documents(path):
-        if resource["apiVersion"] != KEDA:  # of which nobody ships the schema
+        if resource["apiVersion"] != KEDA:  # see test_schemas.py
             kubernetes_validate.validate(resource, KUBERNETES, strict=True)
 
 
