@@ -1,7 +1,7 @@
 """`python -m models.bootstrap`: bring a database to the present schema and make the first tenant and key.
 
-Safe to run any number of times and at once from several machines. Reads SKIM_DATABASE_URL and, when the first key shall
-be written instead of printed, SKIM_CREDENTIALS_FILE.
+Safe to run any number of times and at once from several machines; the schema of a later release is left as it is. Reads
+SKIM_DATABASE_URL and, when the first key shall be written instead of printed, SKIM_CREDENTIALS_FILE.
 """
 
 import json
@@ -16,10 +16,12 @@ from typing import Final, Self
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from models.ahead import later_revision, missing_columns
 from models.database import Database, connect
 from models.keys import Scope, create_key
 from models.tables import ApiKey
@@ -86,7 +88,12 @@ def bootstrap(settings: Settings) -> str | None:
 
 
 def upgrade(url: str) -> None:
-    """Bring the database to the newest revision. Raises sqlalchemy.exc.DBAPIError."""
+    """Bring the database to the newest revision, unless it is past that.
+
+    Raises:
+        BootstrapFailed: it is at an unknown revision and lacks what we need.
+        sqlalchemy.exc.DBAPIError: it cannot be had or migrated.
+    """
     database = connect(url, pool_size=1, application_name="skim-bootstrap")
     try:
         with database.engine.connect() as connection:
@@ -112,7 +119,14 @@ def _lock(connection: Connection) -> None:
 
 
 def _upgrade(connection: Connection) -> None:
-    command.upgrade(configuration(connection), "head")
+    config = configuration(connection)
+    later = later_revision(connection, ScriptDirectory.from_config(config))
+    if later is None:
+        command.upgrade(config, "head")
+    elif missing := missing_columns(connection):
+        raise BootstrapFailed(f"the database is at an unknown revision, {later}, and has no {missing[0]}")
+    else:
+        _say(f"the database is at revision {later} of a later release, and stays there")
     connection.commit()
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,11 @@ import kubernetes_validate
 import pytest
 
 from cli.stack import programs
-from models.states import Lane
+from models.opening import NewSearch, open_search
+from models.states import Calibration, JobKind, Lane
+from models.submit import NewJob
 from tests.deploy.conftest import DEPLOY, ROOT, documents
-from tests.integration.registry.conftest import MODEL, Registry
+from tests.integration.registry.conftest import MODEL, TENANT, Registry
 
 KUBERNETES = "1.33"
 KEDA = "keda.sh/v1alpha1"
@@ -66,6 +70,22 @@ def test_compose_runs_what_the_local_stack_runs(services: dict[str, dict[str, An
         words = [re.sub("^--?app$", "--app", word) for word in program.command[3:]]
         assert _options(services[name]["command"][1:]) == _options(words), name
     assert set(programs.NAMES) <= set(services)
+
+
+@pytest.mark.parametrize("name", ["valkey", "redis"])
+def test_redis_may_be_either(name: str, services: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+    """The image's own entry point knows its server; the client, which it does not start, has another name in each."""
+    redis = services["redis"]
+    client = tmp_path / f"{name}-cli"
+    client.write_text('#!/bin/sh\n[ "$1" = ping ] && echo "NOAUTH Authentication required."\n')
+    client.chmod(0o755)
+    (tmp_path / "grep").symlink_to(str(shutil.which("grep")))
+    kind, check = redis["healthcheck"]["test"]
+
+    answers = subprocess.run(["/bin/sh", "-c", check.replace("$$", "$")], env={"PATH": str(tmp_path)}, check=False)
+
+    assert (kind, answers.returncode) == ("CMD-SHELL", 0)
+    assert redis["command"] == ["/run/secrets/redis.conf"]
 
 
 def test_containers_can_do_little(services: dict[str, dict[str, Any]]) -> None:
@@ -160,6 +180,54 @@ def test_systemd_agrees(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_every_environment_file_has_an_example() -> None:
+    wanted = {
+        name for path in UNITS for name in re.findall(r"^EnvironmentFile=/etc/skim/(\S+)$", path.read_text(), re.M)
+    }
+    examples = {path.name for path in (DEPLOY / "systemd").glob("*.example")}
+
+    assert {f"{name.replace('-%i', '')}.example" for name in wanted} == examples
+
+
+def test_a_late_database_stops_no_service_for_good() -> None:
+    """What a failed unit is required by is not started again when that unit succeeds after all."""
+    migrate = (DEPLOY / "systemd/skim-migrate.service").read_text().splitlines()
+    others = {path.name: path.read_text() for path in UNITS if path.name != "skim-migrate.service"}
+
+    assert {"Type=oneshot", "Restart=on-failure"} <= set(migrate)
+    for name, text in others.items():
+        assert re.search(r"^Wants=.*\bskim-migrate\.service$", text, re.M), name
+        assert re.search(r"^After=.*\bskim-migrate\.service$", text, re.M), name
+        assert "Restart=always" in text and not re.search(r"^(Requires|Requisite|BindsTo)=", text, re.M), name
+
+
+def test_a_worker_keeps_its_devices() -> None:
+    text = (DEPLOY / "systemd/skim-worker@.service").read_text()
+
+    assert re.findall(r"^(?:PrivateDevices|ProtectClock|DeviceAllow|DevicePolicy)=.*$", text, re.M) == []
+
+
+def test_the_guide_installs_before_it_starts() -> None:
+    """A worker whose model is not registered ends with a status upon which systemd leaves it alone."""
+    guide = (DEPLOY / "README.md").read_text()
+    steps = (
+        "install -d /etc/skim",
+        "skim.env.example /etc/skim/skim.env",
+        "flower.env.example /etc/skim/flower.env",
+        "worker.env.example /etc/skim/worker-0.env",
+        "systemctl daemon-reload",
+        "systemctl enable --now skim.target",
+        "skim models add",
+        "systemctl enable --now skim-worker@0",
+    )
+    places = [guide.index(step) for step in steps]
+    enabled = re.findall(r"^systemctl enable --now (.*)$", guide, re.M)
+
+    assert places == sorted(places)
+    started = {name.partition("@")[0] for line in enabled for name in line.split()} - {"skim.target"}
+    assert started == {path.stem.rstrip("@") for path in UNITS} - {"skim-migrate"}  # which the others want
+
+
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: str(path.name))
 def test_services_are_nobody_in_a_closed_room(path: Path) -> None:
     lines = set(path.read_text().splitlines())
@@ -175,7 +243,7 @@ def test_services_are_nobody_in_a_closed_room(path: Path) -> None:
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: str(path.name))
 def test_manifests_are_what_kubernetes_takes(path: Path) -> None:
     for resource in documents(path):
-        if resource["apiVersion"] != KEDA:  # of which nobody ships the schema
+        if resource["apiVersion"] != KEDA:  # see test_schemas.py
             kubernetes_validate.validate(resource, KUBERNETES, strict=True)
 
 
@@ -199,10 +267,27 @@ def test_pods_can_do_little() -> None:
             assert all("secretKeyRef" in one["valueFrom"] for one in addresses), name
 
 
+def test_an_api_that_goes_listens_until_nobody_asks_it() -> None:
+    """And has the time for its longest poll afterwards."""
+    pod = dict(pods())["skim-api"]
+    (container,) = pod["containers"]
+    program, pause = container["lifecycle"]["preStop"]["exec"]["command"]
+    (graceful,) = re.findall(r"^graceful_timeout = (\d+)", (DEPLOY / "gunicorn.conf.py").read_text(), re.M)
+
+    assert program == "sleep" and int(pause) >= 3
+    assert pod["terminationGracePeriodSeconds"] >= int(pause) + int(graceful) + 5
+
+
+def test_images_are_pinned_as_they_are_used() -> None:
+    pinned = {one["name"]: one["newTag"] for one in documents(DEPLOY / "kubernetes/kustomization.yaml")[0]["images"]}
+    used = {container["image"] for _, pod in pods() for container in pod["containers"]}
+
+    assert used == {f"{name}:{tag}" for name, tag in pinned.items()}
+    assert set(pinned.values()) == {tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]}
+
+
 def test_the_scaler_counts_open_shards(registry: Registry) -> None:
-    scaled = documents(DEPLOY / "kubernetes/keda.yaml")[1]["spec"]
-    (trigger,) = scaled["triggers"]
-    query = trigger["metadata"]["query"].replace("smollm2-135m-instruct", MODEL)
+    query = scaler_query()
     assert registry.rows(query) == [(0,)]
 
     held = registry.hold(registry.submit(6, shard_items=2))
@@ -211,8 +296,42 @@ def test_the_scaler_counts_open_shards(registry: Registry) -> None:
     registry.complete(held)
 
     assert registry.rows(query) == [(3,)]
-    assert trigger["authenticationRef"]["name"] == documents(DEPLOY / "kubernetes/keda.yaml")[0]["metadata"]["name"]
-    assert scaled["scaleTargetRef"]["name"] in {name for name, _ in pods()}
+
+
+@pytest.mark.parametrize(("kind", "counted"), [("cuda", 1), ("cpu", 0)])
+def test_the_scaler_counts_what_its_workers_can_take(registry: Registry, kind: str, counted: int) -> None:
+    search = NewSearch(kind, "1", "tpe", 8, None, promotes=True, seed=1, calibration=Calibration.BUILTIN)
+    with registry.database.session() as session:
+        open_search(session, NewJob(TENANT, JobKind.SEARCH, MODEL, Lane.SEARCH), search)
+
+    assert registry.rows(scaler_query()) == [(counted,)]
+
+
+def test_the_scaler_needs_no_more_than_the_guide_grants(registry: Registry) -> None:
+    grants = re.findall(r"^GRANT .* TO skim_scaler;$", (DEPLOY / "README.md").read_text(), re.M)
+    role = f"scaler_{secrets.token_hex(6)}"
+    with registry.database.engine.connect() as connection:  # nothing is committed, the role neither
+        for statement in (f"CREATE ROLE {role}", *grants, f"SET LOCAL ROLE {role}"):
+            connection.exec_driver_sql(statement.replace("skim_scaler", role))
+
+        assert connection.exec_driver_sql(scaler_query()).scalar_one() == 0
+
+
+def test_the_scaler_scales_what_is_there() -> None:
+    trust, scaled = documents(DEPLOY / "kubernetes/keda.yaml")
+    (trigger,) = scaled["spec"]["triggers"]
+    (container,) = dict(pods())[scaled["spec"]["scaleTargetRef"]["name"]]["containers"]
+    options = _options(container["args"])
+
+    assert trigger["authenticationRef"]["name"] == trust["metadata"]["name"]
+    assert f"model = '{options['--model']}'" in trigger["metadata"]["query"]
+    assert f"device_kind = '{options['--device'].partition(':')[0]}'" in trigger["metadata"]["query"]
+
+
+def scaler_query() -> str:
+    """What KEDA asks, for the tests' model."""
+    (trigger,) = documents(DEPLOY / "kubernetes/keda.yaml")[1]["spec"]["triggers"]
+    return str(trigger["metadata"]["query"]).replace("smollm2-135m-instruct", MODEL)
 
 
 def _options(words: Any) -> dict[str, str]:

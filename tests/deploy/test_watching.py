@@ -93,11 +93,21 @@ def test_every_series_of_ours_is_shown_or_watched(metrics: Metrics) -> None:
     }
 
 
+def test_every_alert_is_seen_to_fire_and_to_be_silent() -> None:
+    names = sorted(name for name, _ in alerts())
+    tests = documents(PROMETHEUS / "alerts.test.yml")[0]["tests"]
+    at_rest, *troubles = [test["alert_rule_test"] for test in tests]
+
+    assert sorted(case["alertname"] for case in at_rest if not case["exp_alerts"]) == names
+    assert sorted({case["alertname"] for test in troubles for case in test if case["exp_alerts"]}) == names
+
+
 def test_the_guide_says_what_to_do_about_every_alert() -> None:
     guide = (DEPLOY / "README.md").read_text()
 
     assert {name for name, _ in alerts() if f"`{name}`" not in guide} == set()
     assert set(re.findall(r"`(Skim[A-Z]\w+)`", guide)) == {name for name, _ in alerts()}
+    assert re.findall(r"(\d+) alerts", guide) == [str(len(list(alerts())))]
 
 
 def test_the_guide_leads_somewhere_and_fits_a_screen() -> None:

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 from celery import Celery
+from prometheus_client import REGISTRY
 
+from models.database import connect as connect_database
 from models.opening import NewSearch, open_search
 from models.states import Calibration, JobKind, Lane
 from models.submit import NewJob
@@ -105,6 +107,24 @@ def test_a_broker_that_is_away_holds_nobody_and_harms_nobody(
     ring_and_close(open_bell(timeout_s=0.01))
 
     assert messages(client) == [[job_id, 0]]
+
+
+def test_only_failures_of_publishing_count_as_such(registry: Registry, app: Celery) -> None:
+    gone = connect_database("postgresql://skim@127.0.0.1:1/skim")
+    before = failures()
+
+    counted = []
+    for bell in (Bell(gone, app), Bell(registry.database, connect("redis://127.0.0.1:1/0"))):
+        bell.ring(MODEL, Lane.BULK)
+        bell.close(10.0)  # more than the broker is tried for
+        counted.append(failures() - before)
+
+    assert counted == [0, 1]
+
+
+def failures() -> float:
+    """What the counter says; it does not know the lane before the first failure."""
+    return REGISTRY.get_sample_value("skim_publish_failures_total", {"lane": Lane.BULK.value}) or 0
 
 
 def test_more_queues_than_it_can_note_are_dropped(open_bell: Open) -> None:
