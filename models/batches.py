@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from models.cancel import cancel
 from models.errors import BatchEnded, BatchNotFound
+from models.idempotency import release
 from models.ids import new_id
 from models.jobs import JobView, get_jobs
 from models.page import Page, page_of
@@ -151,9 +152,12 @@ def refuse_batch(session: Session, batch_id: str, errors: Sequence[Json]) -> Non
     session.execute(update(Batch).where(Batch.id == batch_id, *IS_VALIDATING).values(**values))
 
 
-def drop_batch(session: Session, batch_id: str) -> None:
-    """Forget a batch that could not be made after all."""
-    session.execute(delete(Batch).where(Batch.id == batch_id, *IS_VALIDATING))
+def drop_batch(session: Session, batch_id: str, key: str | None) -> None:
+    """Forget a batch that could not be made after all, and release its idempotency key for another try."""
+    query = delete(Batch).where(Batch.id == batch_id, *IS_VALIDATING).returning(Batch.tenant_id)
+    tenant_id = session.scalar(query)
+    if tenant_id is not None and key is not None:
+        release(session, tenant_id, key, batch_id)
 
 
 def give_up(session: Session, *, limit: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from flask import Response
+from sqlalchemy.orm import Session
 
 from api import asking
 from api.adapter import blueprint
@@ -58,14 +59,13 @@ def create_batch(json_data: BatchBody) -> Response:
     Every line is checked before anything runs. A batch with a bad line is `failed` at once, and its `errors` say what
     is wrong with which lines.
     """
-    _check_file(json_data.input_file_id)
     batch_id, is_new = _open(json_data)
     if is_new:
         try:
             _start(batch_id, json_data)
         except Exception:
             with services().database.session() as session:
-                drop_batch(session, batch_id)
+                drop_batch(session, batch_id, key_of_request())
             raise
     headers = {} if is_new else {REPLAYED: "true"}
     return Response(dump(_read(batch_id)), headers=headers, content_type="application/json")
@@ -104,18 +104,17 @@ def cancel_a_batch(batch_id: str) -> BatchAnswer:
     return _read(batch_id)
 
 
-def _check_file(file_id: str) -> None:
-    with services().database.session() as session:
-        try:
-            file = get_file(session, principal().tenant_id, file_id)
-        except FileNotFound as error:
-            raise UnknownFile(file_id) from error
+def _check_file(session: Session, file_id: str) -> None:
+    try:
+        file = get_file(session, principal().tenant_id, file_id)
+    except FileNotFound as error:
+        raise UnknownFile(file_id) from error
     if file.purpose is not FilePurpose.BATCH:
         raise UnusableFile(f"{file_id} has purpose {file.purpose.value}; a batch wants one of purpose batch")
 
 
 def _open(body: BatchBody) -> tuple[str, bool]:
-    """Note the batch, or find the one that the first request with this key made."""
+    """Note the batch, or find the one that the first request with this key made, whatever became of its input."""
     tenant_id, key, batch_id = principal().tenant_id, key_of_request(), new_id("batch")
     new = NewBatch(
         tenant_id=tenant_id,
@@ -130,6 +129,7 @@ def _open(body: BatchBody) -> tuple[str, bool]:
             first_id = take(session, tenant_id, key, fingerprint((body.model_dump_json().encode(),)), batch_id)
             if first_id != batch_id:
                 return first_id, False
+        _check_file(session, body.input_file_id)
         return open_batch(session, new, batch_id=batch_id), True
 
 

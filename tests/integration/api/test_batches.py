@@ -1,0 +1,67 @@
+"""Batches up to the job that is made of them: what a refusal leaves behind, and what becomes of a shaky input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import text
+
+from models.database import Database
+from tests.integration.api.conftest import MODEL, Caller, Reply
+
+URL = "/v1/completions"
+
+
+def line(custom_id: str, **body: Any) -> bytes:
+    """A request of a batch."""
+    asked = {"model": MODEL, "prompt": "Say it.", "max_tokens": 8, **body}
+    return json.dumps({"custom_id": custom_id, "method": "POST", "url": URL, "body": asked}).encode()
+
+
+def upload(caller: Caller, lines: Sequence[bytes]) -> str:
+    """A file of these lines."""
+    head = b'--b\r\nContent-Disposition: form-data; name="%b"%b\r\n\r\n%b\r\n'
+    form = head % (b"purpose", b"", b"batch") + head % (b"file", b'; filename="input.jsonl"', b"\n".join(lines))
+    answer = caller.send("POST", "/v1/files", data=form + b"--b--\r\n", content_type="multipart/form-data; boundary=b")
+    assert answer.status_code == 200, answer.text
+    return str(answer.json["id"])
+
+
+def create(caller: Caller, file_id: str, *, key: str | None = None, **more: Any) -> Reply:
+    """Ask for a batch over a file."""
+    body = {"input_file_id": file_id, "endpoint": URL, "completion_window": "24h", **more}
+    return caller.post("/v1/batches", body, headers={} if key is None else {"Idempotency-Key": key})
+
+
+def change(database: Database, statement: str, **values: Any) -> None:
+    """What happens behind the service's back."""
+    with database.session() as session:
+        session.execute(text(statement), values)
+
+
+def test_a_key_is_free_again_when_its_batch_could_not_start(caller: Caller, database: Database) -> None:
+    file_id = upload(caller, [line("a"), line("b")])
+    change(database, "UPDATE tenants SET max_open_items = 1")
+
+    refused = create(caller, file_id, key="once")
+    change(database, "UPDATE tenants SET max_open_items = 2")
+    made, again = (create(caller, file_id, key="once") for _ in range(2))
+
+    assert (refused.status_code, refused.json["error"]["code"]) == (429, "insufficient_quota")
+    assert (made.status_code, made.json["status"]) == (200, "in_progress")
+    assert "Idempotency-Replayed" not in made.headers
+    assert (again.json["id"], again.headers["Idempotency-Replayed"]) == (made.json["id"], "true")
+    assert [batch["id"] for batch in caller.get("/v1/batches").json["data"]] == [made.json["id"]]
+
+
+def test_a_repetition_finds_its_batch_after_the_input_was_erased(caller: Caller) -> None:
+    file_id = upload(caller, [line("a")])
+    made = create(caller, file_id, key="once")
+    caller.send("DELETE", f"/v1/files/{file_id}")
+
+    again, another = create(caller, file_id, key="once"), create(caller, file_id, key="other")
+
+    assert (again.status_code, again.json["id"]) == (200, made.json["id"])
+    assert (another.status_code, another.json["error"]["code"]) == (404, "file_not_found")
