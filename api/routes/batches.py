@@ -15,7 +15,7 @@ from api.auth import auth, principal
 from api.batch_input import Check
 from api.batch_views import batch_answer
 from api.conditional import dump
-from api.errors import NotCancellable, UnknownFile, UnusableFile
+from api.errors import Busy, NotCancellable, UnknownFile, UnusableFile
 from api.hooks import origin_of_request
 from api.idempotency import REPLAYED, fingerprint, key_of_request
 from api.pieces import pieces
@@ -46,6 +46,7 @@ from models.tables.files import FilePurpose
 routes = blueprint("batches", "Batches")
 
 SPOOL_BYTES: Final = 1024 * 1024
+RETRY_S: Final = 5
 
 
 @routes.post("/v1/batches")
@@ -59,14 +60,10 @@ def create_batch(json_data: BatchBody) -> Response:
     Every line is checked before anything runs. A batch with a bad line is `failed` at once, and its `errors` say what
     is wrong with which lines.
     """
-    batch_id, is_new = _open(json_data)
-    if is_new:
-        try:
+    with services().checks.entered() as has_place:
+        batch_id, is_new = _open(json_data, has_place=has_place)
+        if is_new:
             _start(batch_id, json_data)
-        except Exception:
-            with services().database.session() as session:
-                drop_batch(session, batch_id, key_of_request())
-            raise
     headers = {} if is_new else {REPLAYED: "true"}
     return Response(dump(_read(batch_id)), headers=headers, content_type="application/json")
 
@@ -113,8 +110,11 @@ def _check_file(session: Session, file_id: str) -> None:
         raise UnusableFile(f"{file_id} has purpose {file.purpose.value}; a batch wants one of purpose batch")
 
 
-def _open(body: BatchBody) -> tuple[str, bool]:
-    """Note the batch, or find the one that the first request with this key made, whatever became of its input."""
+def _open(body: BatchBody, *, has_place: bool) -> tuple[str, bool]:
+    """Note the batch, or find the one that the first request with this key made, whatever became of its input.
+
+    Raises Busy where a new one would have no place to be checked.
+    """
     tenant_id, key, batch_id = principal().tenant_id, key_of_request(), new_id("batch")
     new = NewBatch(
         tenant_id=tenant_id,
@@ -130,10 +130,22 @@ def _open(body: BatchBody) -> tuple[str, bool]:
             if first_id != batch_id:
                 return first_id, False
         _check_file(session, body.input_file_id)
+        if not has_place:
+            raise Busy("too many batches are being checked", retry_after_s=RETRY_S)
         return open_batch(session, new, batch_id=batch_id), True
 
 
 def _start(batch_id: str, body: BatchBody) -> None:
+    """Make the batch's job or refuse the batch; where that cannot be done, nothing is left of it."""
+    try:
+        _check(batch_id, body)
+    except Exception:
+        with services().database.session() as session:
+            drop_batch(session, batch_id, key_of_request())
+        raise
+
+
+def _check(batch_id: str, body: BatchBody) -> None:
     """Check every line, then make the job or refuse the batch."""
     database = services().database
     with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:

@@ -6,8 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from apiflask import APIFlask
 from sqlalchemy import text
 
+from api.extension import EXTENSION
+from api.services import Services
 from models.database import Database
 from tests.integration.api.conftest import MODEL, Caller, Reply
 
@@ -65,3 +68,22 @@ def test_a_repetition_finds_its_batch_after_the_input_was_erased(caller: Caller)
 
     assert (again.status_code, again.json["id"]) == (200, made.json["id"])
     assert (another.status_code, another.json["error"]["code"]) == (404, "file_not_found")
+
+
+def test_no_more_batches_are_checked_at_once_than_have_a_place(caller: Caller, app: APIFlask) -> None:
+    """Here there is one. Who finds none leaves nothing behind, and who asks for a batch that there is needs none."""
+    found: Services = app.extensions[EXTENSION]
+    file_id = upload(caller, [line("a")])
+    made = create(caller, file_id, key="first")
+
+    with found.checks.entered():
+        busy, again = create(caller, file_id, key="second"), create(caller, file_id, key="first")
+        listed = caller.get("/v1/batches").json["data"]
+    freed = create(caller, file_id, key="second")
+
+    assert (busy.status_code, busy.headers["Retry-After"]) == (503, "5")
+    assert (busy.json["error"]["type"], busy.json["error"]["code"]) == ("server_error", "unavailable")
+    assert again.json["id"] == made.json["id"]
+    assert [batch["id"] for batch in listed] == [made.json["id"]]
+    assert (freed.status_code, freed.json["status"]) == (200, "in_progress")
+    assert "Idempotency-Replayed" not in freed.headers
