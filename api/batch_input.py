@@ -21,7 +21,7 @@ from api.schemas.batches import CHAT, TEXT, ChatLine, TextLine
 from api.validation import parse
 from models.catalog import ModelView, get_model
 from models.database import Database
-from models.errors import ModelNotFound
+from models.errors import FileNotFound, ModelNotFound
 from models.submit import NewItem
 
 MAX_ERRORS: Final = 100  # told; after so many nobody reads on
@@ -103,6 +103,8 @@ class Check:
                     return
         except Malformed as error:
             self._tell("invalid_line", error.faults[0].message, error.faults[0].line)
+        except FileNotFound:
+            self._tell("file_not_found", "the file was erased while it was checked", None, "input_file_id")
         if number == 0 and not self.errors:
             self._tell("empty_file", "the file has no line", None)
 

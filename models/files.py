@@ -113,7 +113,7 @@ def list_files(
 
 
 def read_chunk(session: Session, file_id: str, number: int) -> bytes | None:
-    """A piece of an uploaded file; None after the last."""
+    """A piece of an uploaded file; None where there is none."""
     data: bytes | None = session.execute(READ, {"id": file_id, "number": number}).scalar()
     return data
 

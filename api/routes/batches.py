@@ -35,7 +35,7 @@ from models.batches import (
 )
 from models.catalog import ModelView
 from models.errors import BatchEnded, FileNotFound
-from models.files import get_file
+from models.files import FileView, get_file
 from models.idempotency import take
 from models.ids import new_id
 from models.retention import KEEP_S
@@ -61,10 +61,10 @@ def create_batch(json_data: BatchBody) -> Response:
     is wrong with which lines.
     """
     with services().checks.entered() as has_place:
-        batch_id, is_new = _open(json_data, has_place=has_place)
-        if is_new:
-            _start(batch_id, json_data)
-    headers = {} if is_new else {REPLAYED: "true"}
+        batch_id, file = _open(json_data, has_place=has_place)
+        if file is not None:
+            _start(batch_id, json_data, file)
+    headers = {REPLAYED: "true"} if file is None else {}
     return Response(dump(_read(batch_id)), headers=headers, content_type="application/json")
 
 
@@ -101,17 +101,18 @@ def cancel_a_batch(batch_id: str) -> BatchAnswer:
     return _read(batch_id)
 
 
-def _check_file(session: Session, file_id: str) -> None:
+def _find_input(session: Session, file_id: str) -> FileView:
     try:
         file = get_file(session, principal().tenant_id, file_id)
     except FileNotFound as error:
         raise UnknownFile(file_id) from error
     if file.purpose is not FilePurpose.BATCH:
         raise UnusableFile(f"{file_id} has purpose {file.purpose.value}; a batch wants one of purpose batch")
+    return file
 
 
-def _open(body: BatchBody, *, has_place: bool) -> tuple[str, bool]:
-    """Note the batch, or find the one that the first request with this key made, whatever became of its input.
+def _open(body: BatchBody, *, has_place: bool) -> tuple[str, FileView | None]:
+    """Note the batch; its input is what has to be checked. None is for one that the first request with this key made.
 
     Raises Busy where a new one would have no place to be checked.
     """
@@ -128,30 +129,30 @@ def _open(body: BatchBody, *, has_place: bool) -> tuple[str, bool]:
         if key is not None:
             first_id = take(session, tenant_id, key, fingerprint((body.model_dump_json().encode(),)), batch_id)
             if first_id != batch_id:
-                return first_id, False
-        _check_file(session, body.input_file_id)
+                return first_id, None
+        file = _find_input(session, body.input_file_id)
         if not has_place:
             raise Busy("too many batches are being checked", retry_after_s=RETRY_S)
-        return open_batch(session, new, batch_id=batch_id), True
+        return open_batch(session, new, batch_id=batch_id), file
 
 
-def _start(batch_id: str, body: BatchBody) -> None:
+def _start(batch_id: str, body: BatchBody, file: FileView) -> None:
     """Make the batch's job or refuse the batch; where that cannot be done, nothing is left of it."""
     try:
-        _check(batch_id, body)
+        _check(batch_id, body, file)
     except Exception:
         with services().database.session() as session:
             drop_batch(session, batch_id, key_of_request())
         raise
 
 
-def _check(batch_id: str, body: BatchBody) -> None:
+def _check(batch_id: str, body: BatchBody, file: FileView) -> None:
     """Check every line, then make the job or refuse the batch."""
     database = services().database
     with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
         settings, lengths = services().settings, services().lengths
         check = Check(database, body.endpoint, settings.max_inputs, settings.chat_tokens, lengths, spool)
-        check.read(pieces(database, body.input_file_id))
+        check.read(pieces(database, file))
         if check.model is None or check.errors:
             with database.session() as session:
                 refuse_batch(session, batch_id, check.errors)

@@ -86,7 +86,7 @@ def read_content(file_id: str) -> Response:
         tenant_id, job_id, part = principal().tenant_id, file.job_id, file.part
         response = stream(gate, lambda: _rendered(database, tenant_id, job_id, part))
     else:
-        response = stream_chunks(gate, pieces(database, file_id), "application/octet-stream")
+        response = stream_chunks(gate, pieces(database, file), "application/octet-stream")
         response.headers["Content-Length"] = str(file.num_bytes)
     response.headers.set("Content-Disposition", "attachment", **_names(file.filename))
     return response

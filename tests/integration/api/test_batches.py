@@ -6,12 +6,14 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from apiflask import APIFlask
 from sqlalchemy import text
 
 from api.extension import EXTENSION
 from api.services import Services
 from models.database import Database
+from models.files import CHUNK_BYTES
 from tests.integration.api.conftest import MODEL, Caller, Reply
 
 URL = "/v1/completions"
@@ -87,3 +89,21 @@ def test_no_more_batches_are_checked_at_once_than_have_a_place(caller: Caller, a
     assert [batch["id"] for batch in listed] == [made.json["id"]]
     assert (freed.status_code, freed.json["status"]) == (200, "in_progress")
     assert "Idempotency-Replayed" not in freed.headers
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_an_input_that_goes_while_it_is_checked_is_not_cut_short(
+    caller: Caller, database: Database, missing: int
+) -> None:
+    """Every piece ends with a line, so that what is left looks whole."""
+    lines = [line(f"c{number}", prompt="x").ljust(1023) for number in range(2 * CHUNK_BYTES // 1024 + 5)]
+    file_id = upload(caller, lines)
+    change(database, "DELETE FROM file_chunks WHERE file_id = :id AND number = :number", id=file_id, number=missing)
+
+    made = create(caller, file_id)
+
+    assert (made.status_code, made.json["status"], made.json["job_id"]) == (200, "failed", None)
+    assert [(error["code"], error["param"]) for error in made.json["errors"]["data"]] == [
+        ("file_not_found", "input_file_id")
+    ]
+    assert caller.get("/v1/jobs").json["data"] == []
