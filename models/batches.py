@@ -19,7 +19,6 @@ from models.idempotency import release
 from models.ids import new_id
 from models.jobs import JobView, get_jobs
 from models.page import Page, page_of
-from models.retention import KEEP_S
 from models.states import JobStatus
 from models.submit import NewItem, NewJob, submit
 from models.tables import Batch, File
@@ -54,7 +53,7 @@ ENDED: Final[Mapping[JobStatus, BatchStatus]] = {
 
 @dataclass(frozen=True, slots=True)
 class NewBatch:
-    """A batch as the client wants it. `window_s` counts from now, `keep_s` from the end of the job."""
+    """A batch as the client wants it. `window_s` counts from now."""
 
     tenant_id: str
     input_file_id: str
@@ -99,6 +98,12 @@ class BatchView:
 
 IS_VALIDATING: Final = (Batch.job_id.is_(None), Batch.failed_at.is_(None), Batch.cancelled_at.is_(None))
 
+# The output lives in the job: a tenant that keeps its jobs for less keeps this one for as long as was asked for.
+KEEP_FOR_OUTPUT: Final = text("""
+UPDATE jobs SET keep_s = :keep_s FROM tenants
+WHERE jobs.id = :job_id AND tenants.id = jobs.tenant_id AND tenants.keep_s < :keep_s
+""")
+
 # Whoever checked them is gone: nobody else would ever end them.
 GIVE_UP: Final = text("""
 UPDATE batches SET failed_at = statement_timestamp(), errors = CAST(:errors AS jsonb)
@@ -122,13 +127,18 @@ def open_batch(session: Session, new: NewBatch, *, batch_id: str | None = None) 
 
 
 def start_batch(
-    session: Session, batch_id: str, new_job: NewJob, items: Iterable[NewItem], *, keep_s: int = KEEP_S
+    session: Session, batch_id: str, new_job: NewJob, items: Iterable[NewItem], *, keep_s: int | None = None
 ) -> None:
-    """Make the job of a batch that was found good; nothing when it was called off meanwhile. Raises as `submit`."""
+    """Make the job of a batch that was found good; nothing when it was called off meanwhile. Raises as `submit`.
+
+    Its output is there for `keep_s` seconds after the job's end, or as long as the job is.
+    """
     query = select(Batch.id).where(Batch.id == batch_id, *IS_VALIDATING).with_for_update()
     if session.scalar(query) is None:
         return
     job_id = submit(session, new_job, items).job_id
+    if keep_s is not None:
+        session.execute(KEEP_FOR_OUTPUT, {"job_id": job_id, "keep_s": keep_s})
     files = {part: new_id("file") for part in Part}
     for part, file_id in files.items():
         session.execute(

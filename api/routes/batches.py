@@ -38,7 +38,6 @@ from models.errors import BatchEnded, FileNotFound
 from models.files import FileView, get_file
 from models.idempotency import take
 from models.ids import new_id
-from models.retention import KEEP_S
 from models.states import JobKind, Lane
 from models.submit import NewJob
 from models.tables.files import FilePurpose
@@ -160,7 +159,7 @@ def _check(batch_id: str, body: BatchBody, file: FileView) -> None:
         new = _job(body, check.model, check.largest)
         expiry = body.output_expires_after
         with database.session() as session:
-            start_batch(session, batch_id, new, check.items(), keep_s=KEEP_S if expiry is None else expiry.seconds)
+            start_batch(session, batch_id, new, check.items(), keep_s=None if expiry is None else expiry.seconds)
     services().bell.ring(new.model, new.lane)
 
 

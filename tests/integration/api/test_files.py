@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from models.page import Page
 from tests.integration.api.conftest import Caller
 from tests.integration.api.test_batches import change, create, line, upload
 from tests.integration.api.test_jobs import run
+
+DAY_S = 24 * 3600
 
 
 def end(caller: Caller, database: Database, **more: Any) -> dict[str, Any]:
@@ -73,3 +76,44 @@ def test_a_page_ends_where_measuring_takes_long(
 
     assert [*ids(first), *ids(second), *ids(third)] == made[::-1]
     assert [page["has_more"] for page in (first, second, third)] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("of_tenant", "asked", "of_file", "of_job"),
+    [
+        (None, None, 30 * DAY_S, 30 * DAY_S),
+        (DAY_S, None, DAY_S, DAY_S),
+        (DAY_S, 7200, 7200, DAY_S),
+        (DAY_S, 7 * DAY_S, 7 * DAY_S, 7 * DAY_S),
+        (None, 7200, 7200, 30 * DAY_S),
+    ],
+)
+def test_an_output_is_kept_as_long_as_is_promised(
+    caller: Caller, database: Database, of_tenant: int | None, asked: int | None, of_file: int, of_job: int
+) -> None:
+    change(database, "UPDATE tenants SET keep_s = :keep_s", keep_s=of_tenant)
+    expiry = None if asked is None else {"anchor": "created_at", "seconds": asked}
+
+    batch = end(caller, database, output_expires_after=expiry)
+    file = caller.get(f"/v1/files/{batch['output_file_id']}").json
+    job = caller.get(f"/v1/jobs/{batch['job_id']}").json
+
+    assert file["expires_at"] - file["created_at"] == of_file
+    assert kept_s(job) == of_job
+
+
+def test_no_more_is_promised_than_the_job_lasts(caller: Caller, database: Database) -> None:
+    """The tenant's retention was shortened while the batch ran."""
+    made = create(caller, upload(caller, [line("a")]), output_expires_after={"anchor": "created_at", "seconds": DAY_S})
+    change(database, "UPDATE tenants SET keep_s = 3600")
+    run(database, made.json["job_id"], 1)
+
+    file = outputs(caller)["data"][0]
+
+    assert file["expires_at"] - file["created_at"] == 3600
+
+
+def kept_s(job: dict[str, Any]) -> int:
+    """How long after its end a job is there."""
+    finished_at, delete_at = (datetime.fromisoformat(job[name]) for name in ("finished_at", "delete_at"))
+    return round((delete_at - finished_at).total_seconds())
