@@ -78,6 +78,7 @@ class Check:
     """What is known of a batch's lines so far. Good ones are written to `spool`.
 
     `largest` is what the job's own parameters have to say: whoever reads its items plans by the largest of them.
+    `num_tokens` are those that all their outputs may have.
     """
 
     database: Database
@@ -88,6 +89,7 @@ class Check:
     spool: IO[bytes]
     model: ModelView | None = None
     num_items: int = 0
+    num_tokens: int = 0
     largest: dict[str, int | None] = field(default_factory=lambda: dict.fromkeys(SIZES))
     errors: list[dict[str, Any]] = field(default_factory=list)
     _seen: dict[str, int] = field(default_factory=dict)  # custom id: its line
@@ -148,6 +150,7 @@ class Check:
         item = inputs[0] | {"parameters": asking.given(line.body) | {name: applied[name] for name in OWN}}
         self.spool.write(json.dumps((line.custom_id, item)).encode() + b"\n")
         self.num_items += 1
+        self.num_tokens += applied["max_tokens"] * applied["n"]
 
     def _check_model(self, line: AnyLine) -> ModelView:
         name = line.body.model

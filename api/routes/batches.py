@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from typing import Final
 
 from flask import Response
@@ -156,21 +155,22 @@ def _check(batch_id: str, body: BatchBody, file: FileView) -> None:
             with database.session() as session:
                 refuse_batch(session, batch_id, check.errors)
             return
-        new = _job(body, check.model, check.largest)
+        new = _job(body, check.model, check)
         expiry = body.output_expires_after
         with database.session() as session:
             start_batch(session, batch_id, new, check.items(), keep_s=None if expiry is None else expiry.seconds)
     services().bell.ring(new.model, new.lane)
 
 
-def _job(body: BatchBody, model: ModelView, largest: Mapping[str, int | None]) -> NewJob:
+def _job(body: BatchBody, model: ModelView, check: Check) -> NewJob:
     return NewJob(
         tenant_id=principal().tenant_id,
         kind=JobKind.GENERATE,
         model=model.name,
         lane=Lane.BULK,
-        parameters=asking.defaults(model, is_chat=body.endpoint == CHAT, chat_tokens=None) | dict(largest),
+        parameters=asking.defaults(model, is_chat=body.endpoint == CHAT, chat_tokens=None) | check.largest,
         decoding=asking.DECODING,
+        options={"mean_tokens": check.num_tokens / check.num_items},  # which a quota counts
         metadata=dict(body.metadata or {}),
         deadline_s=seconds(body.completion_window),
         origin=origin_of_request(),

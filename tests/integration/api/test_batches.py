@@ -107,3 +107,17 @@ def test_an_input_that_goes_while_it_is_checked_is_not_cut_short(
         ("file_not_found", "input_file_id")
     ]
     assert caller.get("/v1/jobs").json["data"] == []
+
+
+def test_a_quota_of_tokens_counts_each_line_for_what_it_asks(caller: Caller, database: Database) -> None:
+    """A long one among short ones makes them no longer."""
+    lines = [line("long", max_tokens=200, n=2), *(line(f"c{number}", max_tokens=10) for number in range(60))]
+    file_id = upload(caller, lines)
+
+    change(database, "UPDATE tenants SET max_queued_tokens = 999")
+    refused = create(caller, file_id)
+    change(database, "UPDATE tenants SET max_queued_tokens = 1000")
+    made = create(caller, file_id)
+
+    assert (refused.status_code, refused.json["error"]["code"]) == (429, "insufficient_quota")
+    assert (made.status_code, made.json["status"]) == (200, "in_progress")
