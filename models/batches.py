@@ -177,7 +177,7 @@ def give_up(session: Session, *, limit: int) -> None:
 
 
 def cancel_batch(session: Session, tenant_id: str, batch_id: str) -> None:
-    """Call a batch off; what has been answered is kept. Asking again changes nothing.
+    """Call a batch off; what has been answered is kept. Asking again before it has ended changes nothing.
 
     Raises:
         BatchNotFound: the tenant has no such batch.
@@ -188,7 +188,7 @@ def cancel_batch(session: Session, tenant_id: str, batch_id: str) -> None:
     if batch is None:
         raise BatchNotFound(batch_id)
     view = _views(session, tenant_id, [batch])[0]
-    if view.status in (BatchStatus.COMPLETED, BatchStatus.FAILED, BatchStatus.EXPIRED):
+    if view.status in (BatchStatus.FAILED, *ENDED.values()):
         raise BatchEnded(batch_id, view.status.value)
     if view.status is BatchStatus.VALIDATING:
         session.execute(update(Batch).where(Batch.id == batch_id).values(cancelled_at=CLOCK))

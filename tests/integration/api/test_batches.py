@@ -12,11 +12,16 @@ from sqlalchemy import text
 
 from api.extension import EXTENSION
 from api.services import Services
+from models.batches import NewBatch, open_batch
 from models.database import Database
 from models.files import CHUNK_BYTES
+from models.states import ItemStatus
+from models.sweep import sweep
 from tests.integration.api.conftest import MODEL, Caller, Reply
+from tests.integration.api.test_jobs import Hands
 
 URL = "/v1/completions"
+DAY_S = 24 * 3600
 
 
 def line(custom_id: str, **body: Any) -> bytes:
@@ -121,3 +126,56 @@ def test_a_quota_of_tokens_counts_each_line_for_what_it_asks(caller: Caller, dat
 
     assert (refused.status_code, refused.json["error"]["code"]) == (429, "insufficient_quota")
     assert (made.status_code, made.json["status"]) == (200, "in_progress")
+
+
+def test_a_batch_is_cancelled_until_it_has_ended(caller: Caller, database: Database) -> None:
+    made = create(caller, upload(caller, [line("a")])).json
+    hands = Hands(database, made["job_id"])
+
+    first, second = (cancel(caller, made["id"]) for _ in range(2))
+    hands.write([0], ItemStatus.CANCELLED)
+    hands.finish()
+    third = cancel(caller, made["id"])
+
+    assert [(answer.status_code, answer.json["status"]) for answer in (first, second)] == [(200, "cancelling")] * 2
+    assert refusal(third) == (400, "batch_not_cancellable", "it is cancelled")
+
+
+def test_a_batch_that_nobody_held_is_cancelled_once(caller: Caller) -> None:
+    made = create(caller, upload(caller, [line("a")])).json
+
+    first, second = (cancel(caller, made["id"]) for _ in range(2))
+
+    assert (first.status_code, first.json["status"]) == (200, "cancelled")
+    assert refusal(second) == (400, "batch_not_cancellable", "it is cancelled")
+
+
+def test_a_batch_that_is_being_checked_is_cancelled_once(caller: Caller, database: Database) -> None:
+    with database.session() as session:
+        batch_id = open_batch(session, NewBatch("ten_default", "file_a", URL, "24h", DAY_S, {}))
+
+    first, second = (cancel(caller, batch_id) for _ in range(2))
+
+    assert (first.status_code, first.json["status"]) == (200, "cancelled")
+    assert refusal(second) == (400, "batch_not_cancellable", "it is cancelled")
+
+
+def test_an_expired_batch_is_not_cancelled(caller: Caller, database: Database) -> None:
+    made = create(caller, upload(caller, [line("a")])).json
+    change(database, "UPDATE jobs SET expires_at = now() - interval '1 s'")
+    with database.session() as session:
+        sweep(session)
+
+    assert caller.get(f"/v1/batches/{made['id']}").json["status"] == "expired"
+    assert refusal(cancel(caller, made["id"])) == (400, "batch_not_cancellable", "it is expired")
+
+
+def cancel(caller: Caller, batch_id: str) -> Reply:
+    """Call a batch off."""
+    return caller.post(f"/v1/batches/{batch_id}/cancel")
+
+
+def refusal(answer: Reply) -> tuple[int, str, str]:
+    """Status and code, and the message's last words."""
+    error = answer.json["error"]
+    return answer.status_code, error["code"], error["message"].rpartition(": ")[2]

@@ -13,10 +13,8 @@ from models.database import Database
 from models.files import FileView, list_files
 from models.page import Page
 from tests.integration.api.conftest import Caller
-from tests.integration.api.test_batches import change, create, line, upload
+from tests.integration.api.test_batches import DAY_S, change, create, line, upload
 from tests.integration.api.test_jobs import run
-
-DAY_S = 24 * 3600
 
 
 def end(caller: Caller, database: Database, **more: Any) -> dict[str, Any]:
