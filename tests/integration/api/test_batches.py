@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from sqlalchemy import text
 
 from api.extension import EXTENSION
 from api.services import Services
+from api.settings import Settings
 from models.batches import NewBatch, open_batch
 from models.database import Database
 from models.files import CHUNK_BYTES
@@ -22,6 +24,13 @@ from tests.integration.api.test_jobs import Hands
 
 URL = "/v1/completions"
 DAY_S = 24 * 3600
+MAX_REQUESTS = 600
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """A limit of requests small enough to reach."""
+    return replace(settings, max_inputs=MAX_REQUESTS)
 
 
 def line(custom_id: str, **body: Any) -> bytes:
@@ -112,6 +121,19 @@ def test_an_input_that_goes_while_it_is_checked_is_not_cut_short(
         ("file_not_found", "input_file_id")
     ]
     assert caller.get("/v1/jobs").json["data"] == []
+
+
+def test_every_line_too_many_is_named_and_nothing_runs(caller: Caller) -> None:
+    lines = [line(f"c{number}") for number in range(MAX_REQUESTS + 2)]
+
+    most, more = (create(caller, upload(caller, lines[:num])).json for num in (MAX_REQUESTS, MAX_REQUESTS + 2))
+
+    assert (most["status"], most["request_counts"]["total"]) == ("in_progress", MAX_REQUESTS)
+    assert (more["status"], more["job_id"]) == ("failed", None)
+    assert more["errors"]["data"] == [
+        {"code": "too_many_requests", "line": number, "message": "more than 600 requests", "param": None}
+        for number in (MAX_REQUESTS + 1, MAX_REQUESTS + 2)
+    ]
 
 
 def test_a_quota_of_tokens_counts_each_line_for_what_it_asks(caller: Caller, database: Database) -> None:
