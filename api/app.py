@@ -63,6 +63,7 @@ def _services(settings: Settings) -> Services:
         watcher=Watcher(news),
         gate=Gate(settings.num_waiters),
         bodies=Gate(settings.num_readers),
+        checks=Gate(settings.num_checkers),
         reader=TextReader(settings.redis_url),
         gauges=RegistryCollector(database),
         lengths=Lengths(settings.home),

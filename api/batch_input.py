@@ -21,7 +21,7 @@ from api.schemas.batches import CHAT, TEXT, ChatLine, TextLine
 from api.validation import parse
 from models.catalog import ModelView, get_model
 from models.database import Database
-from models.errors import ModelNotFound
+from models.errors import FileNotFound, ModelNotFound
 from models.submit import NewItem
 
 MAX_ERRORS: Final = 100  # told; after so many nobody reads on
@@ -78,6 +78,7 @@ class Check:
     """What is known of a batch's lines so far. Good ones are written to `spool`.
 
     `largest` is what the job's own parameters have to say: whoever reads its items plans by the largest of them.
+    `num_tokens` are those that all their outputs may have.
     """
 
     database: Database
@@ -88,6 +89,7 @@ class Check:
     spool: IO[bytes]
     model: ModelView | None = None
     num_items: int = 0
+    num_tokens: int = 0
     largest: dict[str, int | None] = field(default_factory=lambda: dict.fromkeys(SIZES))
     errors: list[dict[str, Any]] = field(default_factory=list)
     _seen: dict[str, int] = field(default_factory=dict)  # custom id: its line
@@ -103,6 +105,8 @@ class Check:
                     return
         except Malformed as error:
             self._tell("invalid_line", error.faults[0].message, error.faults[0].line)
+        except FileNotFound:
+            self._tell("file_not_found", "the file was erased while it was checked", None, "input_file_id")
         if number == 0 and not self.errors:
             self._tell("empty_file", "the file has no line", None)
 
@@ -146,6 +150,7 @@ class Check:
         item = inputs[0] | {"parameters": asking.given(line.body) | {name: applied[name] for name in OWN}}
         self.spool.write(json.dumps((line.custom_id, item)).encode() + b"\n")
         self.num_items += 1
+        self.num_tokens += applied["max_tokens"] * applied["n"]
 
     def _check_model(self, line: AnyLine) -> ModelView:
         name = line.body.model

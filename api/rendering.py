@@ -11,6 +11,7 @@ from api.services import services
 from api.wire import output_line
 from models.batches import endpoint_of
 from models.database import Database
+from models.errors import FileNotFound, JobNotFound
 from models.files import FileView, note_size
 from models.items import ItemView, list_items
 from models.jobs import get_job
@@ -31,13 +32,19 @@ def lines(database: Database, tenant_id: str, job_id: str, part: Part) -> Iterat
 
 
 def size_of(tenant_id: str, file: FileView) -> int:
-    """The bytes of a file; a rendered one is measured by whoever asks first."""
+    """The bytes of a file; a rendered one is measured by whoever asks first.
+
+    Raises FileNotFound for a rendered one whose job is gone.
+    """
     if file.num_bytes is not None:
         return file.num_bytes
     if file.job_id is None or file.part is None:
         raise ValueError(f"{file.id} is neither uploaded nor rendered")
     database = services().database
-    num_bytes = sum(len(line) + 1 for line in lines(database, tenant_id, file.job_id, file.part))
+    try:
+        num_bytes = sum(len(line) + 1 for line in lines(database, tenant_id, file.job_id, file.part))
+    except JobNotFound as error:
+        raise FileNotFound(file.id) from error
     with database.session() as session:
         note_size(session, file.id, num_bytes)
     return num_bytes

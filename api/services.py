@@ -21,7 +21,7 @@ from workers.queues import Bell, TextReader
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The open database, copies of what was read from it, the bell, and what long polls and streams share."""
+    """The open database, copies of what was read from it, the bell, and what long requests share."""
 
     settings: Settings
     database: Database
@@ -32,6 +32,7 @@ class Services:
     watcher: Watcher
     gate: Gate
     bodies: Gate
+    checks: Gate
     reader: TextReader
     gauges: RegistryCollector
     lengths: Lengths

@@ -57,6 +57,11 @@ class Settings:
         """How many long bodies one process reads at once: by a quarter of its request threads."""
         return max(1, self.num_threads // 4)
 
+    @property
+    def num_checkers(self) -> int:
+        """How many inputs of batches one process checks at once: that is work, which all its threads share."""
+        return max(1, self.num_threads // 16)
+
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
         """Read and check the environment; `BadSetting` names the variable at fault."""

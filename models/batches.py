@@ -15,10 +15,10 @@ from sqlalchemy.orm import Session
 
 from models.cancel import cancel
 from models.errors import BatchEnded, BatchNotFound
+from models.idempotency import release
 from models.ids import new_id
 from models.jobs import JobView, get_jobs
 from models.page import Page, page_of
-from models.retention import KEEP_S
 from models.states import JobStatus
 from models.submit import NewItem, NewJob, submit
 from models.tables import Batch, File
@@ -53,7 +53,7 @@ ENDED: Final[Mapping[JobStatus, BatchStatus]] = {
 
 @dataclass(frozen=True, slots=True)
 class NewBatch:
-    """A batch as the client wants it. `window_s` counts from now, `keep_s` from the end of the job."""
+    """A batch as the client wants it. `window_s` counts from now."""
 
     tenant_id: str
     input_file_id: str
@@ -98,6 +98,12 @@ class BatchView:
 
 IS_VALIDATING: Final = (Batch.job_id.is_(None), Batch.failed_at.is_(None), Batch.cancelled_at.is_(None))
 
+# The output lives in the job: a tenant that keeps its jobs for less keeps this one for as long as was asked for.
+KEEP_FOR_OUTPUT: Final = text("""
+UPDATE jobs SET keep_s = :keep_s FROM tenants
+WHERE jobs.id = :job_id AND tenants.id = jobs.tenant_id AND tenants.keep_s < :keep_s
+""")
+
 # Whoever checked them is gone: nobody else would ever end them.
 GIVE_UP: Final = text("""
 UPDATE batches SET failed_at = statement_timestamp(), errors = CAST(:errors AS jsonb)
@@ -121,13 +127,18 @@ def open_batch(session: Session, new: NewBatch, *, batch_id: str | None = None) 
 
 
 def start_batch(
-    session: Session, batch_id: str, new_job: NewJob, items: Iterable[NewItem], *, keep_s: int = KEEP_S
+    session: Session, batch_id: str, new_job: NewJob, items: Iterable[NewItem], *, keep_s: int | None = None
 ) -> None:
-    """Make the job of a batch that was found good; nothing when it was called off meanwhile. Raises as `submit`."""
+    """Make the job of a batch that was found good; nothing when it was called off meanwhile. Raises as `submit`.
+
+    Its output is there for `keep_s` seconds after the job's end, or as long as the job is.
+    """
     query = select(Batch.id).where(Batch.id == batch_id, *IS_VALIDATING).with_for_update()
     if session.scalar(query) is None:
         return
     job_id = submit(session, new_job, items).job_id
+    if keep_s is not None:
+        session.execute(KEEP_FOR_OUTPUT, {"job_id": job_id, "keep_s": keep_s})
     files = {part: new_id("file") for part in Part}
     for part, file_id in files.items():
         session.execute(
@@ -151,9 +162,12 @@ def refuse_batch(session: Session, batch_id: str, errors: Sequence[Json]) -> Non
     session.execute(update(Batch).where(Batch.id == batch_id, *IS_VALIDATING).values(**values))
 
 
-def drop_batch(session: Session, batch_id: str) -> None:
-    """Forget a batch that could not be made after all."""
-    session.execute(delete(Batch).where(Batch.id == batch_id, *IS_VALIDATING))
+def drop_batch(session: Session, batch_id: str, key: str | None) -> None:
+    """Forget a batch that could not be made after all, and release its idempotency key for another try."""
+    query = delete(Batch).where(Batch.id == batch_id, *IS_VALIDATING).returning(Batch.tenant_id)
+    tenant_id = session.scalar(query)
+    if tenant_id is not None and key is not None:
+        release(session, tenant_id, key, batch_id)
 
 
 def give_up(session: Session, *, limit: int) -> None:
@@ -163,7 +177,7 @@ def give_up(session: Session, *, limit: int) -> None:
 
 
 def cancel_batch(session: Session, tenant_id: str, batch_id: str) -> None:
-    """Call a batch off; what has been answered is kept. Asking again changes nothing.
+    """Call a batch off; what has been answered is kept. Asking again before it has ended changes nothing.
 
     Raises:
         BatchNotFound: the tenant has no such batch.
@@ -174,7 +188,7 @@ def cancel_batch(session: Session, tenant_id: str, batch_id: str) -> None:
     if batch is None:
         raise BatchNotFound(batch_id)
     view = _views(session, tenant_id, [batch])[0]
-    if view.status in (BatchStatus.COMPLETED, BatchStatus.FAILED, BatchStatus.EXPIRED):
+    if view.status in (BatchStatus.FAILED, *ENDED.values()):
         raise BatchEnded(batch_id, view.status.value)
     if view.status is BatchStatus.VALIDATING:
         session.execute(update(Batch).where(Batch.id == batch_id).values(cancelled_at=CLOCK))

@@ -50,12 +50,13 @@ class FileView:
     expires_at: datetime | None
 
 
-# What its owner can see: a rendered file is born when its job ends, if any item belongs into it.
+# What its owner can see: a rendered file is born when its job ends, if any item belongs into it, and goes with it.
 VISIBLE: Final = f"""
 SELECT * FROM (
     SELECT files.id, files.filename, files.purpose, files.num_bytes, files.job_id, files.part, files.tenant_id,
         coalesce(jobs.finished_at, files.created_at) AS created_at,
-        coalesce(files.expires_at, jobs.finished_at + make_interval(secs => files.keep_s)) AS expires_at
+        least(coalesce(files.expires_at, jobs.finished_at + make_interval(secs => files.keep_s)), jobs.delete_at)
+            AS expires_at
     FROM files LEFT JOIN jobs ON jobs.id = files.job_id
     WHERE files.part IS NULL OR {IS_KEPT} AND CASE files.part
         WHEN 'output' THEN (jobs.counts ->> 'succeeded')::int > 0
@@ -113,7 +114,7 @@ def list_files(
 
 
 def read_chunk(session: Session, file_id: str, number: int) -> bytes | None:
-    """A piece of an uploaded file; None after the last."""
+    """A piece of an uploaded file; None where there is none."""
     data: bytes | None = session.execute(READ, {"id": file_id, "number": number}).scalar()
     return data
 

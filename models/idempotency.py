@@ -23,6 +23,10 @@ FIND: Final = text("""
 SELECT fingerprint, target_id FROM idempotency_keys WHERE tenant_id = :tenant_id AND key = :key
 """)
 
+RELEASE: Final = text("""
+DELETE FROM idempotency_keys WHERE tenant_id = :tenant_id AND key = :key AND target_id = :target_id
+""")
+
 FORGET: Final = text("""
 DELETE FROM idempotency_keys WHERE (tenant_id, key) IN (
     SELECT tenant_id, key FROM idempotency_keys
@@ -50,6 +54,11 @@ def take(session: Session, tenant_id: str, key: str, fingerprint: str, target_id
             raise IdempotencyMismatch(key)
         return str(first.target_id)
     return target_id
+
+
+def release(session: Session, tenant_id: str, key: str, target_id: str) -> None:
+    """Give a key back whose request came to nothing after all: the next one with it is the first again."""
+    session.execute(RELEASE, {"tenant_id": tenant_id, "key": key, "target_id": target_id})
 
 
 def forget(session: Session, *, limit: int) -> None:

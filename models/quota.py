@@ -14,10 +14,14 @@ WHERE id = :tenant_id AND num_nonnulls(max_open_jobs, max_open_items, max_queued
 FOR NO KEY UPDATE
 """)
 
-# Tokens are those that the open items may still write: nobody has counted their prompts yet.
+# Tokens are those that the open items may still write: nobody has counted their prompts yet. Where they may write
+# unequally much the job says how much on average; all of them together count exactly.
 OPEN: Final = text("""
 SELECT count(DISTINCT jobs.id) AS jobs, coalesce(sum(num), 0) AS items,
-    coalesce(sum(num * (parameters ->> 'max_tokens')::bigint * coalesce((parameters ->> 'n')::int, 1)), 0) AS tokens
+    coalesce(sum(round(num * coalesce(
+        (options ->> 'mean_tokens')::numeric,
+        (parameters ->> 'max_tokens')::bigint * coalesce((parameters ->> 'n')::int, 1)
+    ))), 0) AS tokens
 FROM jobs CROSS JOIN LATERAL (
     SELECT sum(last - first + 1) AS num FROM shards WHERE job_id = jobs.id AND status IN ('queued', 'running')
 ) AS open

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from typing import Final
 
 from flask import Response
+from sqlalchemy.orm import Session
 
 from api import asking
 from api.adapter import blueprint
@@ -14,7 +14,7 @@ from api.auth import auth, principal
 from api.batch_input import Check
 from api.batch_views import batch_answer
 from api.conditional import dump
-from api.errors import NotCancellable, UnknownFile, UnusableFile
+from api.errors import Busy, NotCancellable, UnknownFile, UnusableFile
 from api.hooks import origin_of_request
 from api.idempotency import REPLAYED, fingerprint, key_of_request
 from api.pieces import pieces
@@ -34,10 +34,9 @@ from models.batches import (
 )
 from models.catalog import ModelView
 from models.errors import BatchEnded, FileNotFound
-from models.files import get_file
+from models.files import FileView, get_file
 from models.idempotency import take
 from models.ids import new_id
-from models.retention import KEEP_S
 from models.states import JobKind, Lane
 from models.submit import NewJob
 from models.tables.files import FilePurpose
@@ -45,6 +44,7 @@ from models.tables.files import FilePurpose
 routes = blueprint("batches", "Batches")
 
 SPOOL_BYTES: Final = 1024 * 1024
+RETRY_S: Final = 5
 
 
 @routes.post("/v1/batches")
@@ -58,16 +58,11 @@ def create_batch(json_data: BatchBody) -> Response:
     Every line is checked before anything runs. A batch with a bad line is `failed` at once, and its `errors` say what
     is wrong with which lines.
     """
-    _check_file(json_data.input_file_id)
-    batch_id, is_new = _open(json_data)
-    if is_new:
-        try:
-            _start(batch_id, json_data)
-        except Exception:
-            with services().database.session() as session:
-                drop_batch(session, batch_id)
-            raise
-    headers = {} if is_new else {REPLAYED: "true"}
+    with services().checks.entered() as has_place:
+        batch_id, file = _open(json_data, has_place=has_place)
+        if file is not None:
+            _start(batch_id, json_data, file)
+    headers = {REPLAYED: "true"} if file is None else {}
     return Response(dump(_read(batch_id)), headers=headers, content_type="application/json")
 
 
@@ -104,18 +99,21 @@ def cancel_a_batch(batch_id: str) -> BatchAnswer:
     return _read(batch_id)
 
 
-def _check_file(file_id: str) -> None:
-    with services().database.session() as session:
-        try:
-            file = get_file(session, principal().tenant_id, file_id)
-        except FileNotFound as error:
-            raise UnknownFile(file_id) from error
+def _find_input(session: Session, file_id: str) -> FileView:
+    try:
+        file = get_file(session, principal().tenant_id, file_id)
+    except FileNotFound as error:
+        raise UnknownFile(file_id) from error
     if file.purpose is not FilePurpose.BATCH:
         raise UnusableFile(f"{file_id} has purpose {file.purpose.value}; a batch wants one of purpose batch")
+    return file
 
 
-def _open(body: BatchBody) -> tuple[str, bool]:
-    """Note the batch, or find the one that the first request with this key made."""
+def _open(body: BatchBody, *, has_place: bool) -> tuple[str, FileView | None]:
+    """Note the batch; its input is what has to be checked. None is for one that the first request with this key made.
+
+    Raises Busy where a new one would have no place to be checked.
+    """
     tenant_id, key, batch_id = principal().tenant_id, key_of_request(), new_id("batch")
     new = NewBatch(
         tenant_id=tenant_id,
@@ -129,36 +127,50 @@ def _open(body: BatchBody) -> tuple[str, bool]:
         if key is not None:
             first_id = take(session, tenant_id, key, fingerprint((body.model_dump_json().encode(),)), batch_id)
             if first_id != batch_id:
-                return first_id, False
-        return open_batch(session, new, batch_id=batch_id), True
+                return first_id, None
+        file = _find_input(session, body.input_file_id)
+        if not has_place:
+            raise Busy("too many batches are being checked", retry_after_s=RETRY_S)
+        return open_batch(session, new, batch_id=batch_id), file
 
 
-def _start(batch_id: str, body: BatchBody) -> None:
+def _start(batch_id: str, body: BatchBody, file: FileView) -> None:
+    """Make the batch's job or refuse the batch; where that cannot be done, nothing is left of it."""
+    try:
+        _check(batch_id, body, file)
+    except Exception:
+        with services().database.session() as session:
+            drop_batch(session, batch_id, key_of_request())
+        raise
+
+
+def _check(batch_id: str, body: BatchBody, file: FileView) -> None:
     """Check every line, then make the job or refuse the batch."""
     database = services().database
     with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
         settings, lengths = services().settings, services().lengths
         check = Check(database, body.endpoint, settings.max_inputs, settings.chat_tokens, lengths, spool)
-        check.read(pieces(database, body.input_file_id))
+        check.read(pieces(database, file))
         if check.model is None or check.errors:
             with database.session() as session:
                 refuse_batch(session, batch_id, check.errors)
             return
-        new = _job(body, check.model, check.largest)
+        new = _job(body, check.model, check)
         expiry = body.output_expires_after
         with database.session() as session:
-            start_batch(session, batch_id, new, check.items(), keep_s=KEEP_S if expiry is None else expiry.seconds)
+            start_batch(session, batch_id, new, check.items(), keep_s=None if expiry is None else expiry.seconds)
     services().bell.ring(new.model, new.lane)
 
 
-def _job(body: BatchBody, model: ModelView, largest: Mapping[str, int | None]) -> NewJob:
+def _job(body: BatchBody, model: ModelView, check: Check) -> NewJob:
     return NewJob(
         tenant_id=principal().tenant_id,
         kind=JobKind.GENERATE,
         model=model.name,
         lane=Lane.BULK,
-        parameters=asking.defaults(model, is_chat=body.endpoint == CHAT, chat_tokens=None) | dict(largest),
+        parameters=asking.defaults(model, is_chat=body.endpoint == CHAT, chat_tokens=None) | check.largest,
         decoding=asking.DECODING,
+        options={"mean_tokens": check.num_tokens / check.num_items},  # which a quota counts
         metadata=dict(body.metadata or {}),
         deadline_s=seconds(body.completion_window),
         origin=origin_of_request(),

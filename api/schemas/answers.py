@@ -64,7 +64,7 @@ class JobAnswer(Answer):
     queue: Queue
     usage: Usage
     parameters: dict[str, Any] = Field(description="as applied: defaults filled in, the seed drawn")
-    options: dict[str, Any] = Field(description="style and max_words of summaries")
+    options: dict[str, Any] = Field(description="style and max_words of summaries; mean_tokens of batches, for quotas")
     decoding: Decoding
     created_at: Moment
     started_at: Moment | None

@@ -35,7 +35,7 @@ def _duration(text: str) -> str:
 
 
 class OutputExpiresAfter(Body):
-    """How long output and error file are kept once the batch has ended."""
+    """How long output and error file are kept once the batch has ended; left out, as long as its job."""
 
     anchor: Literal["created_at"]
     seconds: int = Field(ge=3600, le=2_592_000)

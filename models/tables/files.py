@@ -29,7 +29,10 @@ class Part(StrEnum):
 
 
 class File(Base):
-    """A file. `num_bytes` of a rendered one is filled in by whoever first needs it; `keep_s` counts from its birth."""
+    """A file. `num_bytes` of a rendered one is filled in by whoever first needs it.
+
+    `keep_s` of a rendered one counts from its birth; null is as long as its job.
+    """
 
     __tablename__ = "files"
     __table_args__ = (

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from openai import BadRequestError, NotFoundError, OpenAI
+from openai import BadRequestError, NotFoundError, OpenAI, RateLimitError
 from openai.types import Batch
 
 from tests.acceptance.openai.conftest import MODEL, count_jobs, wait
@@ -236,7 +237,8 @@ def test_what_was_answered_before_a_cancellation_is_kept(client: OpenAI) -> None
     assert len(kept) >= 3
     assert len(kept) + len(lost) == 151
     assert {line["error"]["code"] for line in lost} == {"batch_cancelled"}
-    assert client.batches.cancel(made.id).status == "cancelled"
+    with pytest.raises(BadRequestError, match="it is cancelled"):
+        client.batches.cancel(made.id)
 
 
 def test_what_was_answered_before_the_window_closed_is_kept(client: OpenAI) -> None:
@@ -278,6 +280,24 @@ def test_a_repeated_creation_is_one_batch(client: OpenAI) -> None:
     first, second = (over(client, file_id, endpoint=TEXT, extra_headers=once) for _ in range(2))
 
     assert first.id == second.id
+
+
+def test_a_batch_over_quota_is_a_rate_limit_and_can_be_tried_again(
+    address: str, make_secret: Callable[[str], str], world: Service
+) -> None:
+    """The same request, once there is room for it."""
+    with OpenAI(base_url=f"{address}/v1", api_key=make_secret("ten_small"), max_retries=0) as small:
+        file_id, once = upload(small, text("a", "abc"), text("b", "xyz", max_tokens=3)), {"Idempotency-Key": "quota"}
+        world.rows("UPDATE tenants SET max_queued_tokens = 10 WHERE id = 'ten_small' RETURNING id")
+
+        with pytest.raises(RateLimitError, match="at most 10 tokens") as refused:
+            over(small, file_id, endpoint=TEXT, extra_headers=once)
+        world.rows("UPDATE tenants SET max_queued_tokens = 11 WHERE id = 'ten_small' RETURNING id")
+        ended = finish(small, over(small, file_id, endpoint=TEXT, extra_headers=once))
+
+    assert (refused.value.code, refused.value.type) == ("insufficient_quota", "insufficient_quota")
+    assert refused.value.response.headers["Retry-After"] == "10"
+    assert ended.status == "completed"
 
 
 def test_one_request_says_the_same_wherever_it_stands(client: OpenAI, world: Service) -> None:

@@ -14,7 +14,7 @@ def test_defaults() -> None:
     settings = Settings.from_env(URLS)
 
     assert settings == Settings(URLS["SKIM_DATABASE_URL"], URLS["SKIM_REDIS_URL"])
-    assert settings.num_waiters == 16
+    assert (settings.num_waiters, settings.num_readers, settings.num_checkers) == (16, 8, 2)
 
 
 def test_everything_can_be_set(tmp_path: Path) -> None:
