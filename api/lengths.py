@@ -8,6 +8,7 @@ fewer bytes than there is room for fits in any case, so most texts are never loo
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ MOST: Final = 2  # tokenizers kept: each is 30 to 200 MB
 PIECE: Final = 32_768  # characters counted at a time: memory, and an early end for texts that are far too long
 # What a cut may add to the count, and what a template that trims or joins may take from it.
 SLACK: Final = 16
+THOUGHTS: Final = re.compile(r".*[<\[]/[a-z:]*think(?:ing)?[>\]]", re.DOTALL | re.IGNORECASE)
 
 
 class Lengths:
@@ -121,11 +123,12 @@ def _snapshots(model: ModelView) -> list[Path]:
 
 
 def _text(given: Mapping[str, Any]) -> tuple[str, str]:
-    """The field, and what of it certainly gets to the model.
-
-    Of a conversation that is what its user said last: templates drop earlier turns, and trim.
-    """
+    """The field, and what of it certainly gets to the model: of a conversation all that was said."""
     if "messages" not in given:
         return "prompt", str(given.get("prompt", ""))
-    last = given["messages"][-1]
-    return "messages", str(last["content"]).strip() if last["role"] == "user" else ""
+    return "messages", "".join(_said(one["role"], one["content"]) for one in given["messages"])
+
+
+def _said(role: str, content: str) -> str:
+    """What templates leave of a message: they trim, and drop what an earlier answer thought before it spoke."""
+    return (THOUGHTS.sub("", content, count=1) if role == "assistant" else content).strip()

@@ -57,11 +57,12 @@ def test_a_prompt_that_cannot_fit_is_refused_by_field_and_line(folder: Path) -> 
     assert "more than 90 tokens" in fault.message
 
 
-@given(st.text(max_size=150), st.integers(1, 99), st.booleans())
+@given(st.lists(st.text(max_size=150), min_size=1, max_size=3), st.integers(1, 99), st.booleans())
 def test_what_is_refused_the_worker_would_refuse(
-    folder: Path, counter: Text, text: str, max_tokens: int, is_chat: bool
+    folder: Path, counter: Text, texts: list[str], max_tokens: int, is_chat: bool
 ) -> None:
-    said: dict[str, Any] = {"messages": [{"role": "user", "content": text}]} if is_chat else {"prompt": text}
+    turns = [{"role": role, "content": text} for role, text in zip(("user", "assistant", "user"), texts, strict=False)]
+    said: dict[str, Any] = {"messages": turns} if is_chat else {"prompt": texts[0]}
 
     if refuses(CHECKS, model(folder), said, max_tokens):
         with pytest.raises(TextError) as caught:
@@ -69,12 +70,29 @@ def test_what_is_refused_the_worker_would_refuse(
         assert caught.value.code == "context_length_exceeded"
 
 
+@pytest.mark.parametrize("role", ["system", "user", "assistant"])
+def test_every_turn_of_a_conversation_counts(folder: Path, role: str) -> None:
+    turns = [{"role": role, "content": "x" * 60}, {"role": "user", "content": "y" * 60}]
+
+    assert refuses(CHECKS, model(folder), {"messages": turns}, 10)
+    assert not refuses(CHECKS, model(folder), {"messages": turns[1:]}, 10)
+
+
+@pytest.mark.parametrize("end", ["</think>", "</seed:think>", "[/THINK]"])
+def test_what_an_answer_thought_does_not_count(folder: Path, end: str) -> None:
+    """Templates drop it from earlier turns."""
+    thought = {"content": "x" * 200 + end + "y"}
+
+    assert not refuses(CHECKS, model(folder), {"messages": [{"role": "assistant", **thought}]}, 10)
+    assert refuses(CHECKS, model(folder), {"messages": [{"role": "user", **thought}]}, 10)
+
+
 def test_short_texts_load_no_tokenizer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lengths, "load", lambda path: pytest.fail("loaded"))
-    turns = [{"role": "user", "content": "x" * 500}, {"role": "assistant", "content": "y"}]
+    turns = [{"role": "user", "content": "x" * 45}, {"role": "assistant", "content": "y" * 45}]
 
     Lengths(None).check(model(folder), {"prompt": "x" * 90}, 10)
-    Lengths(None).check(model(folder), {"messages": turns}, 10)  # templates may drop the first turn
+    Lengths(None).check(model(folder), {"messages": turns}, 10)
 
 
 def test_without_the_files_the_worker_decides(tmp_path: Path) -> None:
