@@ -25,7 +25,7 @@ RETRY_S: Final = 2
 @contextmanager
 def place() -> Iterator[None]:
     """A place among the long requests; raises Busy, before anything was done, where there is none."""
-    with services().gate.entered() as is_in:
+    with services().gate.entered(principal().tenant_id) as is_in:
         if not is_in:
             raise Busy("too many long requests at once", retry_after_s=RETRY_S)
         yield

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from flask import g, request
 
+from api.auth import principal
 from api.errors import Busy, Malformed, TooLarge, TooSlow, WrongMediaType
 from api.services import services
 
@@ -160,9 +161,10 @@ def _enter(length: int | None) -> Callable[[], None]:
     """Take a place among long bodies; returns what gives it back, once. Raises Busy."""
     place: ExitStack = g.setdefault("body_place", ExitStack())
     if length is None or length > SHORT_BYTES:
-        if not services().bodies.try_enter():
+        tenant_id = principal().tenant_id
+        if not services().bodies.try_enter(tenant_id):
             raise Busy("too many long bodies at once", retry_after_s=RETRY_S)
-        place.callback(services().bodies.leave)
+        place.callback(services().bodies.leave, tenant_id)
     return place.close
 
 

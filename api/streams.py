@@ -8,6 +8,7 @@ from typing import Final
 
 from flask import Response
 
+from api.auth import principal
 from api.errors import Busy
 from api.gate import Gate
 
@@ -20,17 +21,18 @@ def stream(gate: Gate, lines: Callable[[], AbstractContextManager[Iterable[bytes
     """Answer with the lines; `lines` is opened when the first byte is asked for and closed with the response.
 
     Raises:
-        Busy: half of the request threads are in long polls and streams already.
+        Busy: there are too many long polls and streams already, of the tenant or of all.
     """
     return stream_chunks(gate, _chunks(lines), MEDIA_TYPE)
 
 
 def stream_chunks(gate: Gate, chunks: Iterator[bytes], media_type: str) -> Response:
     """Answer with the pieces as they come; raises Busy likewise."""
-    if not gate.try_enter():
+    tenant_id = principal().tenant_id
+    if not gate.try_enter(tenant_id):
         raise Busy("too many long requests at once", retry_after_s=RETRY_S)
     response = Response(chunks, content_type=media_type)
-    response.call_on_close(gate.leave)
+    response.call_on_close(lambda: gate.leave(tenant_id))
     return response
 
 

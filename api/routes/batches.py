@@ -58,7 +58,7 @@ def create_batch(json_data: BatchBody) -> Response:
     Every line is checked before anything runs. A batch with a bad line is `failed` at once, and its `errors` say what
     is wrong with which lines.
     """
-    with services().checks.entered() as has_place:
+    with services().checks.entered(principal().tenant_id) as has_place:
         batch_id, file = _open(json_data, has_place=has_place)
         if file is not None:
             _start(batch_id, json_data, file)

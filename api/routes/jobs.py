@@ -95,7 +95,7 @@ def read_job(job_id: str, query_data: Wait) -> Response:
     """
     seen, retry_after_s = _read(job_id), RETRY_AFTER_S
     if query_data.wait > 0 and not _is_news(seen, None):
-        with services().gate.entered() as is_in:
+        with services().gate.entered(principal().tenant_id) as is_in:
             wait_s = min(query_data.wait, MAX_WAIT_S) if is_in else 0.0
             first = seen
             seen = services().watcher.until(job_id, lambda: _read(job_id), lambda now: _is_news(now, first), wait_s)

@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 
 from api.app import create_app
 from api.extension import EXTENSION
+from api.gate import Gate
 from api.services import Services
 from api.settings import Settings
 from models.catalog import NewModel, add_model
@@ -71,6 +72,13 @@ class Caller:
         return job
 
 
+def fill(gate: Gate, num_places: int) -> list[str]:
+    """Take all places; returns by whom."""
+    tenants = [f"ten_{number}" for number in range(num_places)]
+    assert all(gate.try_enter(tenant) for tenant in tenants)
+    return tenants
+
+
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Settings:
     """Limits small enough to reach."""
@@ -81,7 +89,7 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
         max_body_bytes=1024 * 1024,
         max_stream_bytes=4 * 1024 * 1024,
         max_inputs=10_000,
-        num_threads=4,
+        num_threads=8,
     )
 
 

@@ -92,7 +92,7 @@ def test_no_more_batches_are_checked_at_once_than_have_a_place(caller: Caller, a
     file_id = upload(caller, [line("a")])
     made = create(caller, file_id, key="first")
 
-    with found.checks.entered():
+    with found.checks.entered("ten_other"):
         busy, again = create(caller, file_id, key="second"), create(caller, file_id, key="first")
         listed = caller.get("/v1/batches").json["data"]
     freed = create(caller, file_id, key="second")

@@ -15,7 +15,7 @@ from api.services import Services
 from models.database import Database
 from models.record import ItemResult, record
 from models.states import ItemStatus
-from tests.integration.api.conftest import BARE, MODEL, Caller
+from tests.integration.api.conftest import BARE, MODEL, Caller, fill
 from tests.integration.api.test_jobs import Hands
 
 BODY = {"model": MODEL, "prompt": "a"}
@@ -74,8 +74,7 @@ def test_a_service_that_stops_calls_the_job_off(app: APIFlask, caller: Caller, d
 
 def test_past_the_cap_nothing_is_begun(app: APIFlask, caller: Caller, database: Database) -> None:
     services: Services = app.extensions[EXTENSION]
-    for _ in range(services.settings.num_waiters):
-        assert services.gate.try_enter()
+    fill(services.gate, services.settings.num_waiters)
 
     answer = caller.post("/v1/completions", BODY)
 

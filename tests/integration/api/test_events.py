@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import threading
 import time
+from contextlib import ExitStack
 from typing import Any
 
 from apiflask import APIFlask
+from werkzeug.test import TestResponse
 
 from api.extension import EXTENSION
 from api.marks import HEADER
 from api.services import Services
 from models.database import Database
 from models.states import ItemStatus
-from tests.integration.api.conftest import MODEL, Caller, MakeCaller
+from tests.integration.api.conftest import MODEL, Caller, MakeCaller, fill
 from tests.integration.api.test_jobs import Hands, run
 
 
@@ -45,11 +47,14 @@ def test_a_job_from_its_beginning_to_its_end(caller: Caller, database: Database)
     assert time.monotonic() - start < 5
 
 
+def opened(caller: Caller, path: str) -> TestResponse:
+    """An answer that is read as it comes, until it is closed."""
+    return caller.http.open(path, headers={"Authorization": f"Bearer {caller.secret}"}, buffered=False)
+
+
 def first_event(caller: Caller, job_id: str) -> dict[str, Any]:
     """Where the job is, without staying for more."""
-    with caller.http.open(
-        f"/v1/jobs/{job_id}/events", headers={"Authorization": f"Bearer {caller.secret}"}, buffered=False
-    ) as answer:
+    with opened(caller, f"/v1/jobs/{job_id}/events") as answer:
         return events(bytes(next(answer.iter_encoded())).decode())[0]
 
 
@@ -98,11 +103,21 @@ def test_another_tenants_job_is_not_followed_and_streams_are_capped(
 ) -> None:
     job_id = caller.submit()["id"]
     services: Services = app.extensions[EXTENSION]
-    for _ in range(services.settings.num_waiters):
-        assert services.gate.try_enter()
+    fill(services.gate, services.settings.num_waiters)
 
     assert make_caller("ten_b").get(f"/v1/jobs/{job_id}/events").status_code == 404
     assert caller.get(f"/v1/jobs/{job_id}/events").status_code == 503
+
+
+def test_one_tenant_leaves_places_to_the_others(make_caller: MakeCaller) -> None:
+    ours, theirs = make_caller("ten_a"), make_caller("ten_b")
+    paths = {caller: f"/v1/jobs/{caller.submit()['id']}/events" for caller in (ours, theirs)}
+
+    with ExitStack() as held:
+        answers = [held.enter_context(opened(caller, paths[caller])) for caller in (*[ours] * 5, theirs)]
+        statuses = [answer.status_code for answer in answers]
+
+    assert statuses == [200, 200, 200, 503, 503, 200]
 
 
 def test_what_failed_is_tried_again(caller: Caller, database: Database) -> None:

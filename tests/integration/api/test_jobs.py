@@ -20,7 +20,7 @@ from models.finish import finish
 from models.record import ItemResult, admit, record
 from models.shard import ShardRef
 from models.states import ItemStatus
-from tests.integration.api.conftest import Caller, MakeCaller
+from tests.integration.api.conftest import Caller, MakeCaller, fill
 
 
 class Hands:
@@ -171,11 +171,11 @@ def test_streams_are_capped(app: APIFlask, caller: Caller, database: Database) -
     job_id = caller.submit()["id"]
     run(database, job_id, 1)
     services: Services = app.extensions[EXTENSION]
-    held = [services.gate.try_enter() for _ in range(services.settings.num_waiters)]
+    held = fill(services.gate, services.settings.num_waiters)
 
     full = caller.get(f"/v1/jobs/{job_id}/results")
-    for _ in held:
-        services.gate.leave()
+    for tenant in held:
+        services.gate.leave(tenant)
     free = [caller.get(f"/v1/jobs/{job_id}/results") for _ in range(5)]
 
     assert (full.status_code, full.headers["Retry-After"]) == (503, "2")
@@ -231,8 +231,7 @@ def test_a_poll_of_a_finished_job_answers_at_once(caller: Caller, database: Data
 def test_polls_beyond_the_cap_answer_at_once(app: APIFlask, caller: Caller) -> None:
     job_id = caller.submit()["id"]
     services: Services = app.extensions[EXTENSION]
-    for _ in range(services.settings.num_waiters):
-        assert services.gate.try_enter()
+    fill(services.gate, services.settings.num_waiters)
     start = time.monotonic()
 
     answer = caller.get(f"/v1/jobs/{job_id}?wait=20")
