@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from typing import Final
 
 from flask import Response
 
+from api import results
 from api.adapter import blueprint
 from api.auth import auth, principal
-from api.conditional import dump
 from api.documentation import PROBLEM_CONTENT, Responses
 from api.errors import NotFinished
-from api.finding_views import trial_answer
 from api.schemas.lists import ItemPage
 from api.schemas.pages import ItemCursor
 from api.services import services
 from api.streams import MEDIA_TYPE, stream
 from api.views import item_answer, page_of
-from models.database import Database
-from models.findings import get_finding, stream_trials
-from models.items import list_items, stream_items
+from models.items import list_items
 from models.jobs import get_job
 from models.states import ItemStatus, JobKind
 
@@ -62,18 +58,5 @@ def read_results(job_id: str) -> Response:
         job = get_job(session, tenant_id, job_id)
     if job.finished_at is None:
         raise NotFinished(f"{job_id} has not finished; /items serves what there is so far", retry_after_s=1)
-    lines = _trials if job.kind is JobKind.SEARCH else _lines
-    return stream(services().gate, lambda: lines(database, tenant_id, job_id))
-
-
-@contextmanager
-def _trials(database: Database, tenant_id: str, job_id: str) -> Iterator[Iterable[bytes]]:
-    with database.session() as session:
-        get_finding(session, tenant_id, job_id)
-        yield (dump(trial_answer(view)) for view in stream_trials(session, job_id))
-
-
-@contextmanager
-def _lines(database: Database, tenant_id: str, job_id: str) -> Iterator[Iterable[bytes]]:
-    with database.session() as session:
-        yield (dump(item_answer(view)) for view in stream_items(session, tenant_id, job_id))
+    lines = results.trials if job.kind is JobKind.SEARCH else results.items
+    return stream(services().gate, lambda: nullcontext(lines(database, tenant_id, job_id)))

@@ -10,8 +10,10 @@ from contextlib import ExitStack, contextmanager
 import httpx
 import pytest
 
+from api.app import POOL_SIZE
 from cli.stack.postgres import Postgres
 from tests.security.conftest import Client, Site, opened
+from tests.tools.playing import playing
 from tests.tools.wire import connect, head, status
 
 NUM = 200
@@ -19,7 +21,8 @@ GRACE_S, SILENCE_S = 2.0, 1.5  # instead of 15 and 10: what is tested is that th
 PATIENCE_S = 60.0
 ASK_S = 20.0  # far more than an answer takes, and less than two hundred silent clients would hold a pool of threads
 PAUSE_S = 0.2
-FILE_MIB = 24
+LARGE_MIB = 24
+CONNECTIONS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'skim-api' AND datname = current_database()"
 APPLICATION = f"""
 import api.connection
 api.connection.GRACE_S, api.connection.SILENCE_S = {GRACE_S}, {SILENCE_S}
@@ -147,12 +150,36 @@ def test_long_bodies_have_some_of_the_threads_only(brisk: Site, caller: Client) 
     assert post() == 400
 
 
-def test_nobody_reads_a_large_download(brisk: Site, caller: Client) -> None:
-    upload = {"files": {"file": ("large", bytes(FILE_MIB * 2**20))}, "data": {"purpose": "user_data"}}
-    path = f"/v1/files/{caller.made('POST', '/v1/files', **upload)['id']}/content"
+def content(site: Site, caller: Client) -> str:
+    """The path of a large file."""
+    upload = {"files": {"file": ("large", bytes(LARGE_MIB * 2**20))}, "data": {"purpose": "user_data"}}
+    return f"/v1/files/{caller.made('POST', '/v1/files', **upload)['id']}/content"
+
+
+def results(site: Site, caller: Client) -> str:
+    """The path of large results."""
+    with playing(site.database, "x" * (LARGE_MIB * 2**20 // 16)):
+        job_id = caller.submit(inputs=[{"prompt": "Say it."}] * 16)["id"]
+        caller.ended(f"/v1/jobs/{job_id}")
+    return f"/v1/jobs/{job_id}/results"
+
+
+def num_connections(site: Site) -> int:
+    """The fewest that are open while downloads are: those beyond the pool's size close as soon as they are not used."""
+    seen = []
+    for _ in range(8):
+        time.sleep(SILENCE_S / 10)
+        seen.append(len(site.rows(CONNECTIONS)))
+    return min(seen[2:])
+
+
+@pytest.mark.parametrize("made", [content, results])
+def test_nobody_reads_a_large_download(brisk: Site, caller: Client, made: Callable[[Site, Client], str]) -> None:
+    path = made(brisk, caller)
     key = ("Authorization", f"Bearer {caller.secret}")
 
     with slow(brisk, 40, head("GET", path, key), receive_bytes=4096) as clients:
+        num_open = num_connections(brisk)
         for _ in range(5):
             asking(brisk, caller)()
             time.sleep(PAUSE_S)
@@ -160,9 +187,10 @@ def test_nobody_reads_a_large_download(brisk: Site, caller: Client) -> None:
         while (answer := caller.send("GET", path)).status_code == 503:
             assert time.monotonic() < deadline
             time.sleep(PAUSE_S)
-        ends = sum(_drained(client) < FILE_MIB * 2**20 for client in clients)
+        ends = sum(_drained(client) < LARGE_MIB * 2**20 for client in clients)
 
-    assert len(answer.content) == FILE_MIB * 2**20
+    assert num_open <= POOL_SIZE
+    assert len(answer.content) >= LARGE_MIB * 2**20
     assert ends == 40
 
 

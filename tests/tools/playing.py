@@ -28,10 +28,10 @@ FOUND = Found((1,), (1,), 4, None)
 
 
 @contextmanager
-def playing(database: Database) -> Iterator[None]:
-    """Have all jobs done for the length of the block."""
+def playing(database: Database, said: str = SAID) -> Iterator[None]:
+    """Have all jobs done for the length of the block; `said` is what comes out."""
     is_over = threading.Event()
-    player = threading.Thread(target=_play, args=(database, is_over), name="player")
+    player = threading.Thread(target=_play, args=(database, is_over, said), name="player")
     player.start()
     try:
         yield
@@ -40,15 +40,15 @@ def playing(database: Database) -> Iterator[None]:
         player.join()
 
 
-def _play(database: Database, is_over: threading.Event) -> None:
+def _play(database: Database, is_over: threading.Event, said: str) -> None:
     while not is_over.wait(LOOK_S):
         with database.session() as session:
             found = list(session.execute(WAITING))
         for job_id, number in found:
-            _carry(database, job_id, number)
+            _carry(database, job_id, number, said)
 
 
-def _carry(database: Database, job_id: str, number: int) -> None:
+def _carry(database: Database, job_id: str, number: int, said: str) -> None:
     with database.session() as session:
         claimed = claim(session, job_id, number, "w_play", lease_s=60)
     if claimed is None:
@@ -63,14 +63,14 @@ def _carry(database: Database, job_id: str, number: int) -> None:
                 note_trials(session, *held, [TRIAL])
                 verdict = SearchVerdict(SearchOutcome.PROMOTED, FOUND, None, report={"layers": 4})
                 settle_search(session, *held, verdict)
-            record(session, *held, [_result(claimed, item) for item in claimed.items])
+            record(session, *held, [_result(claimed, item, said) for item in claimed.items])
         with database.session() as session:
             finish(session, *held)
     except LeaseLost:  # cancelled or erased meanwhile
         return
 
 
-def _result(claimed: Claim, item: ClaimedItem) -> ItemResult:
+def _result(claimed: Claim, item: ClaimedItem, said: str) -> ItemResult:
     """What a worker would write, in the shape that was asked for."""
     if claimed.kind is JobKind.SEARCH:
         return ItemResult(item.index, ItemStatus.SUCCEEDED, None, None, None, None, None)
@@ -78,12 +78,12 @@ def _result(claimed: Claim, item: ClaimedItem) -> ItemResult:
     logprobs = None if given.get("logprobs") is None else {"content": [TOKEN]}
     num = given.get("n") or 1
     choices: list[dict[str, Any]] = [
-        {"index": index, "output": SAID, "finish_reason": "stop", "logprobs": logprobs} for index in range(num)
+        {"index": index, "output": said, "finish_reason": "stop", "logprobs": logprobs} for index in range(num)
     ]
     return ItemResult(
         index=item.index,
         status=ItemStatus.SUCCEEDED,
-        output=SAID,
+        output=said,
         finish_reason="stop",
         usage={"prompt_tokens": 3, "completion_tokens": num},
         decoding={"drafter": "plain", "skip_set_id": None, "verifies": num, "drafted": 0, "accepted": 0},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from api.services import Services
 from cli.stack.postgres import Postgres
 from models.claim import Claim, claim
 from models.database import Database
+from models.errors import JobNotFound
 from models.finish import finish
 from models.record import ItemResult, admit, record
 from models.shard import ShardRef
@@ -134,6 +135,40 @@ def test_results_are_lines_in_the_order_of_the_inputs(caller: Caller, database: 
     assert (early.status_code, early.json["error"]["code"]) == (409, "job_not_finished")
     assert answer.content_type == "application/x-ndjson"
     assert [json.loads(line)["output"] for line in answer.data.splitlines()] == ["text 0", "text 1", "text 2"]
+
+
+def begun(caller: Caller, database: Database, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Iterator[bytes]]:
+    """A job of five items, and what is to come of its results after the first line of the first of three pages."""
+    monkeypatch.setattr("api.results.ITEMS", 2)
+    monkeypatch.setattr("api.streams.CHUNK_BYTES", 1)
+    job_id = caller.submit(5)["id"]
+    run(database, job_id, 5)
+    answer = caller.http.open(f"/v1/jobs/{job_id}/results", headers={"Authorization": f"Bearer {caller.secret}"})
+    chunks = answer.iter_encoded()
+    assert json.loads(next(chunks))["index"] == 0
+    return job_id, chunks
+
+
+def test_results_are_read_page_by_page_and_hold_no_session(
+    caller: Caller, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, chunks = begun(caller, database, monkeypatch)
+
+    held = [database.engine.pool.checkedout() for _ in chunks]  # type: ignore[attr-defined]
+
+    assert held == [0] * 5  # the last chunk is empty
+
+
+def test_results_of_a_job_erased_meanwhile_break_off(
+    caller: Caller, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id, chunks = begun(caller, database, monkeypatch)
+
+    assert caller.send("DELETE", f"/v1/jobs/{job_id}").status_code == 204
+
+    assert json.loads(next(chunks))["index"] == 1  # of the page that was read before
+    with pytest.raises(JobNotFound):
+        next(chunks)
 
 
 SCORED = {"token": "a", "logprob": -0.5, "bytes": [97]}
