@@ -7,27 +7,23 @@ twice.
 from __future__ import annotations
 
 import hashlib
+import time
+from functools import partial
 from typing import Final
 
-from flask import Flask, request
-from flask_limiter import HeaderNames, Limiter
+from flask import Flask, Response, request
+from flask_limiter import Limiter
 
 from api.settings import Settings
 
 TIMEOUT_S: Final = 0.3
-HEADERS: Final = {
-    HeaderNames.LIMIT: "X-RateLimit-Limit",
-    HeaderNames.REMAINING: "X-RateLimit-Remaining",
-    HeaderNames.RESET: "X-RateLimit-Reset",
-    HeaderNames.RETRY_AFTER: "Retry-After",
-}
 
 
 def install(app: Flask, settings: Settings) -> None:
     """Count the requests of each key under /v1, if a limit is set."""
     if not settings.rate_limit:
         return
-    Limiter(
+    limiter = Limiter(
         _who,
         app=app,
         application_limits=[settings.rate_limit],
@@ -37,10 +33,29 @@ def install(app: Flask, settings: Settings) -> None:
         storage_options={"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S},  # type: ignore[dict-item]
         in_memory_fallback_enabled=True,
         swallow_errors=True,
-        headers_enabled=True,
-        header_name_mapping=HEADERS,
         key_prefix="skim",
     )
+    app.after_request(partial(_tell, limiter))
+
+
+def _tell(limiter: Limiter, response: Response) -> Response:
+    """Say what is left of the limit, and to whom it refused, when to come back.
+
+    The library's own headers say the latter to everybody, whose jobs and full queues have times of their own.
+    """
+    counted = limiter.current_limit
+    if counted is None:
+        return response
+    try:
+        remaining, reset_at = counted.remaining, counted.reset_at
+    except Exception:  # whatever has become of Redis since the request was counted
+        return response
+    response.headers["X-RateLimit-Limit"] = str(counted.limit.amount)
+    response.headers["X-RateLimit-Remaining"] = str(remaining)
+    response.headers["X-RateLimit-Reset"] = str(reset_at)
+    if counted.breached:
+        response.headers["Retry-After"] = str(max(1, reset_at - int(time.time())))
+    return response
 
 
 def _who() -> str:

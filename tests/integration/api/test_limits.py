@@ -17,14 +17,17 @@ from api.errors import BadSetting
 from api.extension import EXTENSION
 from api.services import Services
 from api.settings import Settings
+from models.catalog import NewModel, add_model
 from models.keys import Scope, create_key
 from models.tenants import ensure_tenant
-from tests.integration.api.conftest import Caller
+from tests.integration.api.conftest import MODEL, Caller
+
+LIMIT = 3  # requests a minute
 
 
 @contextmanager
 def limited(settings: Settings, redis_url: str) -> Iterator[tuple[APIFlask, Services]]:
-    app = create_app(replace(settings, redis_url=redis_url, rate_limit="3 per minute"))
+    app = create_app(replace(settings, redis_url=redis_url, rate_limit=f"{LIMIT} per minute"))
     services: Services = app.extensions[EXTENSION]
     yield app, services
     services.bell.close(timeout_s=0.05)
@@ -41,30 +44,44 @@ def caller(app: APIFlask, services: Services) -> Caller:
 def test_a_key_is_limited_and_others_are_not(settings: Settings, redis_url: str) -> None:
     with limited(settings, redis_url) as (app, services):
         first, other = caller(app, services), caller(app, services)
-        statuses = [first.get("/v1/jobs").status_code for _ in range(3)]
+        answers = [first.get("/v1/jobs") for _ in range(LIMIT)]
         refused = first.get("/v1/jobs")
         another = other.get("/v1/jobs")
         health = [first.get("/livez").status_code for _ in range(5)]
 
-    assert statuses == [200] * 3
+    assert [answer.status_code for answer in answers] == [200] * LIMIT
+    assert [answer.headers["X-RateLimit-Remaining"] for answer in answers] == ["2", "1", "0"]
     assert (refused.status_code, refused.json["error"]["code"]) == (429, "rate_limit_exceeded")
     assert 0 < int(refused.headers["Retry-After"]) <= 61
     assert another.status_code == 200
     assert health == [200] * 5
 
 
+def test_only_who_is_refused_is_told_when_to_come_back(settings: Settings, redis_url: str) -> None:
+    """What else says so means something else: a job, say, that is not over."""
+    with limited(settings, redis_url) as (app, services):
+        with services.database.session() as session:
+            add_model(session, NewModel(MODEL, "/nowhere", None, "float32", 512, "LlamaForCausalLM", 2, True))
+        asked = caller(app, services)
+        job = asked.post("/v1/jobs", {"kind": "generate", "model": MODEL, "inputs": [{"prompt": "a"}]})
+        listed = asked.get("/v1/jobs")
+
+    assert job.headers["Retry-After"] == "1"
+    assert "Retry-After" not in listed.headers
+
+
 def test_without_redis_nobody_waits(settings: Settings) -> None:
-    """It accepts connections and never says a word."""
+    """It takes connections and never says a word."""
     with (
         socket.create_server(("127.0.0.1", 0)) as frozen,
         limited(settings, f"redis://127.0.0.1:{frozen.getsockname()[1]}/0") as (app, services),
     ):
         asked = caller(app, services)
         start = time.monotonic()
-        statuses = [asked.get("/v1/jobs").status_code for _ in range(3)]
+        answers = [asked.get("/v1/jobs") for _ in range(LIMIT)]
         elapsed_s = time.monotonic() - start
 
-    assert statuses == [200] * 3
+    assert [answer.status_code for answer in answers] == [200] * LIMIT
     assert elapsed_s < 3
 
 
