@@ -18,11 +18,33 @@ auth = HTTPTokenAuth(description="An API key: `sk-...`")
 
 @auth.verify_token  # type: ignore[untyped-decorator]
 def _principal_of(secret: str) -> Principal:
-    if not secret:
-        raise Unauthorized("send an API key as `Authorization: Bearer sk-...`")
-    found = services().keys.whose(secret)
+    found = _found(secret)
+    if isinstance(found, Exception):
+        raise found
     g.principal = found
     return found
+
+
+def key_id_of_request() -> str | None:
+    """The key that a request comes with, allowed or not; None if it comes with none that is good."""
+    found = _found(getattr(auth.get_auth(), "token", None) or "")
+    return None if isinstance(found, Exception) else found.key_id
+
+
+def _found(secret: str) -> Principal | Exception:
+    """Who asks, or why that cannot be said: asked once a request, be the database ever so slow."""
+    if "asker" not in g:
+        try:
+            g.asker = _whose(secret)
+        except Exception as error:
+            g.asker = error
+    return cast(Principal | Exception, g.asker)
+
+
+def _whose(secret: str) -> Principal:
+    if not secret:
+        raise Unauthorized("send an API key as `Authorization: Bearer sk-...`")
+    return services().keys.whose(secret)
 
 
 @auth.get_user_roles  # type: ignore[untyped-decorator]

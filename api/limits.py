@@ -6,7 +6,6 @@ twice.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from functools import partial
 from typing import Final
@@ -14,6 +13,7 @@ from typing import Final
 from flask import Flask, Response, request
 from flask_limiter import Limiter
 
+from api.auth import key_id_of_request
 from api.settings import Settings
 
 TIMEOUT_S: Final = 0.3
@@ -60,9 +60,8 @@ def _tell(limiter: Limiter, response: Response) -> Response:
 
 
 def _who() -> str:
-    """A key by its digest: the counter's name is no place for a secret. Without one, where the request comes from."""
-    secret = request.headers.get("Authorization", "")
-    return hashlib.sha256(secret.encode()).hexdigest()[:32] if secret else request.remote_addr or "unknown"
+    """The key, however its header is spelt; without a good one, where the request comes from."""
+    return key_id_of_request() or request.remote_addr or "unknown"
 
 
 def _address(redis_url: str) -> str:

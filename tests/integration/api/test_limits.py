@@ -57,6 +57,26 @@ def test_a_key_is_limited_and_others_are_not(settings: Settings, redis_url: str)
     assert health == [200] * 5
 
 
+@pytest.mark.parametrize("spelling", ["bearer {}", "BEARER {}", "Bearer  {}", "Bearer {}\t"])
+def test_a_key_is_the_same_however_it_is_spelt(settings: Settings, redis_url: str, spelling: str) -> None:
+    with limited(settings, redis_url) as (app, services):
+        asked = caller(app, services)
+        for _ in range(LIMIT):
+            asked.get("/v1/jobs")
+        other = asked.get("/v1/jobs", headers={"Authorization": spelling.format(asked.secret)})
+
+    assert other.status_code == 429
+
+
+def test_keys_that_nobody_has_are_one_by_their_address(settings: Settings, redis_url: str) -> None:
+    with limited(settings, redis_url) as (app, services):
+        guesses = [Caller(app.test_client(), secret=f"sk-{number}").get("/v1/jobs") for number in range(LIMIT + 1)]
+        good = caller(app, services).get("/v1/jobs")
+
+    assert [guess.status_code for guess in guesses] == [401] * LIMIT + [429]
+    assert good.status_code == 200
+
+
 def test_only_who_is_refused_is_told_when_to_come_back(settings: Settings, redis_url: str) -> None:
     """What else says so means something else: a job, say, that is not over."""
     with limited(settings, redis_url) as (app, services):
