@@ -1,4 +1,7 @@
-"""Holding a request until its job has ended. A client that hangs up, or a service that stops, calls the job off."""
+"""Holding a request until its job has ended. A client that hangs up, or a service that stops, calls the job off.
+
+Not that of a request with an Idempotency-Key: others may wait for the same job, and the same client may ask again.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from flask import request
 from api.auth import principal
 from api.callers import is_gone
 from api.errors import Busy, ClientGone, TimedOut
+from api.idempotency import key_of_request
 from api.services import services
 from models.cancel import cancel
 from models.database import Database
@@ -43,8 +47,14 @@ def await_end(job_id: str) -> None:
         if not services().watcher.until(job_id, lambda: _look(job_id), bool, PATIENCE_S + SLACK_S):
             raise _reason()
     except Exception:
-        call_off(services().database, principal().tenant_id, job_id)
+        if not is_repeatable():
+            call_off(services().database, principal().tenant_id, job_id)
         raise
+
+
+def is_repeatable() -> bool:
+    """Whether the request can be sent again and is then given the same job."""
+    return key_of_request() is not None
 
 
 def call_off(database: Database, tenant_id: str, job_id: str) -> None:

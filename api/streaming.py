@@ -74,10 +74,12 @@ class Chunks:
         return sse.event(json.dumps(said | ({"usage": usage} if self.with_usage else {})).encode())
 
 
-def events(following: Following, chunks: Chunks, request_id: str) -> Generator[bytes, None, None]:
+def events(
+    following: Following, chunks: Chunks, request_id: str, *, is_repeatable: bool
+) -> Generator[bytes, None, None]:
     """The whole stream. What goes wrong before its first event is raised, later it is an event of its own.
 
-    Whoever stops listening calls the job off.
+    Whoever stops listening calls the job off, unless the request `is_repeatable`: then it may be asked for again.
     """
     has_begun, is_done = False, False
     try:
@@ -91,7 +93,7 @@ def events(following: Following, chunks: Chunks, request_id: str) -> Generator[b
         problem = describe(error)
         yield sse.event(json.dumps({"error": problem.body(request_id)["error"]}).encode())
     finally:
-        if not is_done:
+        if not is_done and not is_repeatable:
             call_off(following.database, following.tenant_id, following.job_id)
 
 

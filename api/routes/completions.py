@@ -12,7 +12,7 @@ from flask import Response, g, request
 from api import asking, sse
 from api.adapter import blueprint
 from api.auth import auth, principal
-from api.awaiting import PATIENCE_S, await_end, place
+from api.awaiting import PATIENCE_S, await_end, is_repeatable, place
 from api.conditional import dump
 from api.documentation import EVENT_CONTENT, Responses, refusals
 from api.errors import UnknownModel
@@ -56,7 +56,7 @@ RESPONSES: Final[Responses] = {
 @routes.input(ChatBody)
 @routes.output(ChatAnswer)
 def create_chat_completion(json_data: ChatBody) -> Response:
-    """Answer a conversation. A client that hangs up cancels it."""
+    """Answer a conversation. A client that hangs up cancels it, unless it sent an `Idempotency-Key`."""
     return _complete(json_data, chat_answer)
 
 
@@ -66,7 +66,7 @@ def create_chat_completion(json_data: ChatBody) -> Response:
 @routes.input(TextBody)
 @routes.output(TextAnswer)
 def create_completion(json_data: TextBody) -> Response:
-    """Continue one or more prompts. A client that hangs up cancels it."""
+    """Continue one or more prompts. A client that hangs up cancels it, unless it sent an `Idempotency-Key`."""
     return _complete(json_data, text_answer)
 
 
@@ -99,7 +99,7 @@ def _stream(body: AnyBody, model: ModelView) -> Response:
             num_items=len(body.inputs()),
             num_choices=body.n or 1,
         )
-        chunks = events(following, Chunks.of(body, written.job_id), g.request_id)
+        chunks = events(following, Chunks.of(body, written.job_id), g.request_id, is_repeatable=is_repeatable())
         response = sse.respond(chain([next(chunks)], chunks), _headers(written))
         response.call_on_close(chunks.close)
         response.call_on_close(held.pop_all().close)

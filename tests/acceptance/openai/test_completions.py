@@ -16,6 +16,7 @@ from openai import (
     OpenAI,
     UnprocessableEntityError,
 )
+from openai.types import Completion
 
 from tests.acceptance.openai.conftest import MODEL, count_jobs
 from tests.acceptance.workers.conftest import ECHO_LENGTH
@@ -186,6 +187,22 @@ def test_a_client_that_hangs_up_cancels(impatient: OpenAI, world: Service) -> No
         impatient.completions.create(model=MODEL, prompt="x", max_tokens=4000, timeout=1)
 
     until(lambda: last_job(world).status == "cancelled", patience_s=10)
+
+
+def test_a_client_that_hangs_up_may_come_back_for_its_answer(impatient: OpenAI, world: Service) -> None:
+    before, once = count_jobs(world), {"Idempotency-Key": "come-back"}
+
+    def ask(timeout_s: float) -> Completion:
+        return impatient.completions.create(
+            model=MODEL, prompt="x", max_tokens=300, timeout=timeout_s, extra_headers=once
+        )
+
+    with pytest.raises(APITimeoutError):
+        ask(1)
+    made = ask(60)
+
+    assert made.choices[0].text == "x" * 300
+    assert count_jobs(world) == before + 1
 
 
 def test_a_repeated_request_is_one_job(client: OpenAI, world: Service) -> None:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from openai import APIError, APITimeoutError, BadRequestError, OpenAI, Stream
 from openai.types import Completion, CompletionChoice
+from openai.types.chat import ChatCompletionChunk
 
 from tests.acceptance.openai.conftest import MODEL
 from tests.acceptance.openai.test_completions import last_job
@@ -39,6 +40,11 @@ def complete(client: OpenAI, **asked: Any) -> list[Chunk]:
     body = {"model": MODEL, "stream": True, **asked}
     stream = client.post("/completions", cast_to=Chunk, body=body, stream=True, stream_cls=Stream[Chunk])
     return list(stream)
+
+
+def said(num_tokens: int) -> str:
+    """What the model says, which may end in the middle of a character."""
+    return echo(SAID.encode().decode("latin-1"), num_tokens).encode("latin-1").decode(errors="replace")
 
 
 def test_a_chat_token_by_token(client: OpenAI) -> None:
@@ -148,6 +154,21 @@ def test_a_client_that_hangs_up_cancels(client: OpenAI, world: Service) -> None:
     until(lambda: last_job(world).status == "cancelled", patience_s=10)
 
 
+def test_a_client_that_hangs_up_may_come_back_for_its_text(client: OpenAI) -> None:
+    once = {"Idempotency-Key": "stream-again"}
+
+    def ask() -> Stream[ChatCompletionChunk]:
+        return client.chat.completions.create(
+            model=MODEL, messages=HELLO, max_tokens=100, stream=True, extra_headers=once
+        )
+
+    with ask() as first:
+        next(iter(first))
+    chunks = list(ask())
+
+    assert "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices) == said(100)
+
+
 def test_a_client_that_hangs_up_before_the_first_token_cancels(client: OpenAI, world: Service) -> None:
     """All rows are taken, so nothing comes."""
     busy = world.submit(["busy"] * 40, max_tokens=4000)
@@ -173,7 +194,7 @@ def test_without_redis_the_row_tells_it_all(client: OpenAI, world: Service) -> N
 
     text = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
     tokens = [one for c in chunks for choice in c.choices if choice.logprobs for one in choice.logprobs.content or []]
-    assert text == echo(SAID.encode().decode("latin-1"), 200).encode("latin-1").decode(errors="replace")
+    assert text == said(200)
     assert len(tokens) == 200
 
 
@@ -186,7 +207,7 @@ def test_an_item_that_is_done_again_goes_on_without_repetition(client: OpenAI, w
     until(world.is_whole)
 
     text = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
-    assert text == echo(SAID.encode().decode("latin-1"), 200).encode("latin-1").decode(errors="replace")
+    assert text == said(200)
 
 
 def test_a_stream_is_sent_as_events(address: str, secret: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,15 +11,18 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import text
 
+from api.callers import SOCKET
 from api.extension import EXTENSION
+from api.idempotency import REPLAYED
 from api.services import Services
 from models.database import Database
 from models.record import ItemResult, record
 from models.states import ItemStatus
-from tests.integration.api.conftest import BARE, MODEL, Caller, fill
-from tests.integration.api.test_jobs import Hands
+from tests.integration.api.conftest import BARE, MODEL, Caller, Reply, fill
+from tests.integration.api.test_jobs import Hands, run
 
 BODY = {"model": MODEL, "prompt": "a"}
+ONCE = {"Idempotency-Key": "once"}
 
 
 def jobs(database: Database) -> list[Any]:
@@ -27,10 +31,19 @@ def jobs(database: Database) -> list[Any]:
         return list(session.execute(text("SELECT id, status FROM jobs ORDER BY id")))
 
 
-def while_waiting(caller: Caller, database: Database, act: Callable[[str], None]) -> Any:
+def ask_and_hang_up(caller: Caller, headers: dict[str, str], is_stream: bool) -> Reply:
+    """Ask over a connection whose other end is closed."""
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    with ours:
+        body = {**BODY, "stream": is_stream}
+        return caller.post("/v1/completions", body, headers=headers, environ_overrides={SOCKET: ours})
+
+
+def while_waiting(caller: Caller, database: Database, act: Callable[[str], None], **options: Any) -> Any:
     """Ask, do something once there is a job, and return the answer."""
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(caller.post, "/v1/completions", BODY)
+        asked = pool.submit(caller.post, "/v1/completions", BODY, **options)
         while not (found := jobs(database)):
             assert not asked.done()
         act(found[0].id)
@@ -70,6 +83,39 @@ def test_a_service_that_stops_calls_the_job_off(app: APIFlask, caller: Caller, d
 
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
     assert [job.status for job in jobs(database)] == ["cancelled"]
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+@pytest.mark.parametrize(("headers", "status"), [({}, "cancelled"), (ONCE, "queued")])
+def test_a_client_that_hangs_up_cancels_unless_it_may_ask_again(
+    caller: Caller, database: Database, headers: dict[str, str], status: str, is_stream: bool
+) -> None:
+    gone = ask_and_hang_up(caller, headers, is_stream)
+
+    assert gone.status_code == 408
+    assert [job.status for job in jobs(database)] == [status]
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_client_that_asks_again_gets_the_answer(caller: Caller, database: Database, is_stream: bool) -> None:
+    ask_and_hang_up(caller, ONCE, is_stream)
+    (job,) = jobs(database)
+    run(database, job.id, 1)
+
+    again = caller.post("/v1/completions", {**BODY, "stream": is_stream}, headers=ONCE)
+
+    assert (again.status_code, again.headers["X-Skim-Job-Id"], again.headers[REPLAYED]) == (200, job.id, "true")
+    assert '"text": "text 0"' in again.text.replace('":"', '": "')
+
+
+def test_a_service_that_stops_leaves_what_may_be_asked_for_again(
+    app: APIFlask, caller: Caller, database: Database
+) -> None:
+    services: Services = app.extensions[EXTENSION]
+
+    answer = while_waiting(caller, database, lambda _: services.watcher.close(), headers=ONCE)
+
+    assert (answer.status_code, [job.status for job in jobs(database)]) == (503, ["queued"])
 
 
 def test_past_the_cap_nothing_is_begun(app: APIFlask, caller: Caller, database: Database) -> None:
