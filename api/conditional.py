@@ -29,7 +29,7 @@ def dump(answer: Answer) -> bytes:
 
 
 def tag(answer: Answer) -> str:
-    """The weak entity tag of an answer: equal while nothing has happened, though a rate may have drifted."""
+    """The weak entity tag of an answer: equal while nothing has happened, though what drifts may have."""
     return hashlib.sha256(answer.model_dump_json(exclude=answer.drifting).encode()).hexdigest()[:32]
 
 

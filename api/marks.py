@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from typing import Final, Self
@@ -27,7 +28,9 @@ class Mark:
     def of(cls, job: JobAnswer) -> Self:
         """That of an event which says how the job is."""
         phase = 2 if job.finished_at is not None else int(job.status != "queued")
-        return cls(job.id, phase, job.counts.total - job.counts.queued - job.counts.running, tag(job))
+        # Whoever follows a job wants to see it move up in the queue, which is no news to anybody else.
+        seen = hashlib.sha256(f"{tag(job)} {job.queue.ahead}".encode()).hexdigest()[:32]
+        return cls(job.id, phase, job.counts.total - job.counts.queued - job.counts.running, seen)
 
     @classmethod
     def read(cls, text: str, now: Mark) -> Self:

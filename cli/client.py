@@ -18,6 +18,7 @@ from cli.errors import Missing, Refused, Unauthorized, Unreachable
 from cli.views import Item, Job, Json
 
 POLL_S = 20
+QUEUED_POLL_S = 5  # nothing but time tells how far it has moved up
 RETRY_PAUSE_S = 0.5
 RETRY_STATUSES = frozenset({429, 502, 503})
 MAX_JSON_INPUTS = 500
@@ -61,7 +62,7 @@ class Client:
         return Job(self._ask("POST", "/v1/jobs", json=body, headers={"Idempotency-Key": uuid.uuid4().hex}))
 
     def job(self, job_id: str, *, wait_s: float = 0) -> Job:
-        """The job now, or at its next change within `wait_s`."""
+        """The job now, or at its next change within `wait_s`, which its place in the queue is none of."""
         params = {"wait": wait_s} if wait_s else None
         return Job(self._ask("GET", f"/v1/jobs/{job_id}", params=params))
 
@@ -71,7 +72,7 @@ class Client:
         yield job
         while not job.is_over:
             asked = time.monotonic()
-            job = self.job(job_id, wait_s=POLL_S)
+            job = self.job(job_id, wait_s=QUEUED_POLL_S if job.status == "queued" else POLL_S)
             yield job
             if not job.is_over and time.monotonic() - asked < RETRY_PAUSE_S:
                 time.sleep(RETRY_PAUSE_S)  # a busy service answers polls at once; changes may also come thick and fast

@@ -41,10 +41,10 @@ RESPONSES: Final[Responses] = {
 @routes.doc(responses=RESPONSES)
 @routes.auth_required(auth, roles=["jobs"])
 def read_events(job_id: str) -> Response:
-    """Follow a job: `progress` whenever it has changed, at most once a second, and `end` once it is over.
+    """Follow a job: `progress` whenever it or its place in the queue has changed, and `end` once it is over.
 
-    The data is the job. With `Last-Event-ID` the stream goes on after that event: at once if something has happened
-    since, however much, for each event is the whole job.
+    There is at most one `progress` a second, and the data is the job. With `Last-Event-ID` the stream goes on after
+    that event: at once if something has happened since, however much, for each event is the whole job.
     """
     text, tenant_id, caller, found = request.headers.get(HEADER), principal().tenant_id, request.environ, services()
     first = _read(found, tenant_id, job_id)

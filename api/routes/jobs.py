@@ -90,8 +90,8 @@ def read_job(job_id: str, query_data: Wait) -> Response:
     """Read a job, at once or when there is news.
 
     With `wait`, answers as soon as the job differs from the one that `If-None-Match` names (without it: from what it
-    was when the request came), at once if it has finished, and after that many seconds in any case. `Retry-After`
-    says when to ask again about a job that has not finished.
+    was when the request came), at once if it has finished, and after that many seconds in any case. Its place in the
+    queue and its speed make no difference. `Retry-After` says when to ask again about a job that has not finished.
     """
     seen, retry_after_s = _read(job_id), RETRY_AFTER_S
     if query_data.wait > 0 and not _is_news(seen, None):

@@ -52,7 +52,7 @@ class Decoding(Answer):
 class JobAnswer(Answer):
     """A job."""
 
-    drifting: ClassVar[dict[str, set[str]]] = {"decoding": {"tokens_per_second"}}
+    drifting: ClassVar[dict[str, set[str]]] = {"decoding": {"tokens_per_second"}, "queue": {"ahead"}}
 
     id: str
     object: Literal["job"] = "job"

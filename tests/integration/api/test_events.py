@@ -8,6 +8,7 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
+import pytest
 from apiflask import APIFlask
 from werkzeug.test import TestResponse
 
@@ -75,6 +76,21 @@ def test_a_stream_goes_on_after_the_last_event(caller: Caller, database: Databas
     assert older == [resumed[-1]] == no_id
     assert resumed[-1]["event"] == "end"
     assert (over.status_code, over.data) == (204, b"")
+
+
+def test_a_stream_tells_the_place_in_the_queue(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.watch.FALLBACK_S", 0.05)
+    older, job_id = caller.submit()["id"], caller.submit()["id"]
+
+    with opened(caller, f"/v1/jobs/{job_id}/events") as answer:
+        chunks = answer.iter_encoded()
+        first = next(chunks)
+        caller.post(f"/v1/jobs/{older}/cancel")
+        second = next(chunks)
+
+    told = events((first + second).decode())
+    assert [event["data"]["queue"]["ahead"] for event in told] == [1, 0]
+    assert told[0]["id"] != told[1]["id"]
 
 
 def test_an_id_that_no_event_of_the_job_can_have_had(caller: Caller, database: Database) -> None:

@@ -254,6 +254,25 @@ def test_a_poll_ends_with_its_time(caller: Caller) -> None:
     assert 0.3 < time.monotonic() - start < 2
 
 
+def test_a_place_in_the_queue_ends_no_poll(caller: Caller, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.watch.FALLBACK_S", 0.05)
+    monkeypatch.setattr("api.jobs.OPEN_S", 0.05)
+    older, path = caller.submit()["id"], f"/v1/jobs/{caller.submit()['id']}"
+    before = caller.get(path)
+    timer = threading.Timer(0.2, caller.post, (f"/v1/jobs/{older}/cancel",))
+    timer.start()
+    start = time.monotonic()
+
+    polled = caller.get(f"{path}?wait=1.2")
+    elapsed_s = time.monotonic() - start
+    timer.join()
+    known = caller.get(path, headers={"If-None-Match": before.headers["ETag"]})
+
+    assert (before.json["queue"]["ahead"], polled.json["queue"]["ahead"]) == (1, 0)
+    assert elapsed_s > 1.1
+    assert known.status_code == 304
+
+
 def test_a_poll_of_a_finished_job_answers_at_once(caller: Caller, database: Database) -> None:
     job_id = caller.submit()["id"]
     run(database, job_id, 1)

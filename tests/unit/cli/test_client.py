@@ -155,7 +155,7 @@ def test_follow_polls_until_the_job_is_over(server: Server) -> None:
     assert seen == states
     assert [path for _, path, _, _ in server.requests] == [
         "/v1/jobs/job_1",
-        "/v1/jobs/job_1?wait=20",
+        "/v1/jobs/job_1?wait=5",
         "/v1/jobs/job_1?wait=20",
     ]
 
