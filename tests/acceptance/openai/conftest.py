@@ -6,7 +6,6 @@ What the model says is its prompt, over and over: one token a character.
 from __future__ import annotations
 
 import secrets
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from models.tenants import ensure_tenant
 from tests.acceptance.workers.conftest import open_service
 from tests.acceptance.workers.service import TENANT, Service, until
 from tests.conftest import fresh_database, own_redis
+from tests.tools.serving import free_port
 from tests.unit.workers.conftest import save_tokenizer
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -54,13 +54,7 @@ def world(
 @pytest.fixture(scope="package")
 def address(world: Service) -> str:
     """Where the API listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        bind = f"127.0.0.1:{probe.getsockname()[1]}"
-    settings = {"SKIM_API_BIND": bind, "SKIM_MAX_STREAM_MB": str(MAX_MIB)}
-    world.start("gunicorn", "-c", str(ROOT / "deploy/gunicorn.conf.py"), "api.wsgi:app", **settings)
-    until(lambda: _answers(f"http://{bind}/livez"))
-    return f"http://{bind}"
+    return start_api(world, SKIM_MAX_STREAM_MB=str(MAX_MIB))
 
 
 @pytest.fixture(scope="package")
@@ -109,6 +103,15 @@ def wait(look: Callable[[], Any], statuses: Sequence[str], patience_s: float = 3
         assert time.monotonic() < deadline, f"still {seen.status}"
         time.sleep(0.1)
     return seen
+
+
+def start_api(world: Service, **settings: str) -> str:
+    """Start an API with these variables beside the usual ones; returns where it listens."""
+    bind = f"127.0.0.1:{free_port()}"
+    configuration = str(ROOT / "deploy/gunicorn.conf.py")
+    world.start("gunicorn", "-c", configuration, "api.wsgi:app", SKIM_API_BIND=bind, **settings)
+    until(lambda: _answers(f"http://{bind}/livez"))
+    return f"http://{bind}"
 
 
 def count_jobs(world: Service) -> int:
