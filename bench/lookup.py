@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.report import save
 from engine.draft.lookup import SuffixIndex
-from engine.loop import agreeing
+from engine.round import agreeing
 
 DRAFTS = 5
 LENGTHS = (1, 2, 3, 4, 5, 7, 10, 16)  # the least match length of each line of the second table

@@ -17,9 +17,9 @@ from bench.counted import counted_s
 from bench.report import Spread, save
 from engine.control import Controller
 from engine.costs import StepCosts
-from engine.loop import Options, agreeing
+from engine.loop import Options
 from engine.request import Drafter, Request
-from engine.round import Drafters, RoundRecord
+from engine.round import Drafters, RoundRecord, agreeing
 from engine.row import Row
 
 ARMS = (Drafter.PLAIN, Drafter.LOOKUP, Drafter.AUTO)

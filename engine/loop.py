@@ -24,8 +24,9 @@ from engine.lineup import Active, BatchClass, Lineup
 from engine.logprobs import Logprobs, logprobs_of
 from engine.passes import IDLE, Chunk, Padding, Pass, logits_of
 from engine.prefill import Prefill
+from engine.relief import Relief
 from engine.request import Admitted, Drafter, Event, Exit, Failed, FinishReason, Progress, Request
-from engine.round import Drafters, Round, RoundRecord
+from engine.round import Drafters, Round, RoundRecord, agreeing
 from engine.row import Row
 from engine.sample import Picks, pick
 from engine.shortage import is_shortage
@@ -34,8 +35,6 @@ from engine.stop import Decode
 from engine.timing import measured_costs, warm
 from engine.urgency import MadeWay, Urgency
 from engine.view import draft_view
-
-_CALM = 256  # rounds in which memory was enough, after which what had to give way may come back a little
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +64,8 @@ class Engine:
 
     ``costs`` are those of an earlier start on the same device; without them they are measured if ``is_measured``, else
     assumed. With ``is_measured`` passes have run on the device once this returns, whichever costs there are.
-    ``on_round`` is told what each decoding round did; ``on_shortage`` is asked, when memory runs out, whether others on
-    the device could free some. ``urgency`` asks whether a round should be left for an interactive request, if somebody
-    is there to answer.
+    ``on_round`` is told what each decoding round did. ``relief`` asks others on the device for memory when it runs out,
+    and ``urgency`` whether a round should be left for an interactive request, if somebody is there to answer.
     """
 
     def __init__(
@@ -84,18 +82,17 @@ class Engine:
         self.options = options = replace(options, length=longest(network, options.length))
         self.num_steps = 0
         self.on_round: Callable[[RoundRecord], None] | None = None
-        self.on_shortage: Callable[[], bool] | None = None
         self.urgency = Urgency()
         self._network = network
         self._eos = known_tokens(network, eos)
         self._decode = decode
-        self._num_calm = 0  # rounds since memory ran out or something came back
         shape = CacheShape.of(network, options.rows, options.length)
         adopt(network)
         self._cache = SlotCache(shape, network.dtype, network.device)
         self._batch = Batch(self._cache)
+        self.relief = Relief(self._cache, self._batch)
         self._prefill = Prefill(
-            network, self._cache, self._batch, self.urgency, options.prefill_tokens, options.length, self._find_memory
+            network, self._cache, self._batch, self.urgency, options.prefill_tokens, options.length, self.relief.find
         )
         view = draft_view(network, skip_set) if skip_set else None
         self._limits = Limits(options.length, network.config.vocab_size, view is not None, decode is not None)
@@ -181,7 +178,7 @@ class Engine:
         self.num_steps += 1
         events = self.admit()
         try:
-            self._recover()
+            self.relief.recover(self._prefill, self._lineup)
             events += self._retire(self._prefill.advance())
             rows = self._batch.decoding
             if not rows or self._prefill.goes_first(rows):
@@ -204,7 +201,7 @@ class Engine:
         except (RuntimeError, MemoryError) as error:
             if not is_shortage(error):
                 raise
-            return self._retire(self._shrink(rows))
+            return self._retire(self.relief.shrink(rows, self._lineup))
         self.urgency.settle(this.rows)
         return self._accept(this, low, drafters, picks, scores)
 
@@ -258,40 +255,6 @@ class Engine:
             row.logprobs += logprobs
         return [Progress(row.request.id, before, tuple(tokens), logprobs)] if row.request.stream and tokens else []
 
-    def _shrink(self, rows: Sequence[Row]) -> Sequence[Row]:
-        """Memory ran out in a round, which is abandoned: others give way first, then drafts get shorter, then rows
-        fewer; only a row that is alone and drafts nothing fails, and reproducible ones, whose passes have one size.
-        """
-        for slot, row in enumerate(self._batch.rows[: len(rows)]):
-            self._cache.clear(slot, row.length)  # of the drafts, whose verify did not come
-        if self._find_memory():
-            return []
-        if fixed := [row for row in rows if row.request.reproducible]:
-            for row in fixed:
-                row.fail("out_of_memory", "the device has not enough memory for a reproducible pass")
-            return fixed
-        if self._lineup.shorten():
-            return []
-        if len(self._batch.rows) > 1:
-            self._batch.shrink()
-            return []
-        rows[0].fail("out_of_memory", "the device has not enough memory for this request alone")
-        return rows
-
-    def _find_memory(self) -> bool:
-        """Memory has run out: whether others on the device have freed some."""
-        self._num_calm = 0
-        return self.on_shortage is not None and self.on_shortage()
-
-    def _recover(self) -> None:
-        """What gave way when memory ran out comes back bit by bit: the want may have been another's and be over."""
-        self._num_calm += 1
-        if self._num_calm >= _CALM:
-            self._num_calm = 0
-            self._batch.grow()
-            self._prefill.grow()
-            self._lineup.lengthen()
-
     def _retire(self, rows: Sequence[Row]) -> list[Event]:
         events: list[Event] = []
         for row in rows:
@@ -318,11 +281,3 @@ def _scores(this: Round, logits: torch.Tensor, picks: Picks) -> list[Logprobs | 
         most = row.request.logprobs
         scores.append(None if most is None else logprobs_of(logits[index, : len(tokens)], tokens, most))
     return scores
-
-
-def agreeing(drafts: Sequence[int], picks: Sequence[int]) -> int:
-    """How many leading drafts equal the full network's picks."""
-    return next(
-        (i for i, (draft, picked) in enumerate(zip(drafts, picks, strict=False)) if draft != picked),
-        len(drafts),
-    )

@@ -175,3 +175,11 @@ def _drafter(head: Sequence[int], skipped: Sequence[int]) -> Drafter:
 
 def _is_drawn(row: Row) -> bool:
     return not row.request.sampling.is_greedy
+
+
+def agreeing(drafts: Sequence[int], picks: Sequence[int]) -> int:
+    """How many leading drafts equal the full network's picks."""
+    return next(
+        (i for i, (draft, picked) in enumerate(zip(drafts, picks, strict=False)) if draft != picked),
+        len(drafts),
+    )

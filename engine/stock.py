@@ -20,6 +20,7 @@ from engine.limits import Limits
 from engine.lineup import Active, BatchClass
 from engine.logprobs import logprobs_of
 from engine.loop import Engine, Options, known_tokens
+from engine.relief import Relief
 from engine.request import Drafter, Event
 from engine.rope import turn_all
 from engine.row import Row
@@ -69,13 +70,15 @@ class StockEngine(Engine):
         config: Any = network.config.get_text_config()
         self.options = replace(options, rows=1, length=_longest(config, options.length))
         self.num_steps = 0
-        self.on_round = self.on_shortage = None
+        self.on_round = None
         self.urgency = Urgency()  # nobody asks: its rounds are one token of one row
         self.costs = StepCosts.assumed()
         self._network = network
         self._eos = known_tokens(network, eos)
         self._decode = decode
-        self._batch = Batch(SlotCache(CacheShape(0, 0, 0, 1, 0), network.dtype, network.device))  # nothing in its slot
+        cache = SlotCache(CacheShape(0, 0, 0, 1, 0), network.dtype, network.device)  # nothing in its slot
+        self._batch = Batch(cache)
+        self.relief = Relief(cache, self._batch)
         self._limits = Limits(self.options.length, config.vocab_size, False, decode is not None, why)
         self._parameters = frozenset(inspect.signature(network.forward).parameters)
         self._state: dict[str, Any] = {}

@@ -10,9 +10,9 @@ from transformers import LlamaForCausalLM, PreTrainedModel
 from engine.attention import adopt
 from engine.cache import CacheShape, SlotCache
 from engine.draft.skip import SkipDrafter
-from engine.loop import agreeing
 from engine.passes import IDLE, Chunk, Pass, logits_of, write
 from engine.request import Request
+from engine.round import agreeing
 from engine.row import Row
 from engine.sample import pick
 from engine.search.simulate import Counts, Reach

@@ -45,7 +45,7 @@ class SearchHost:
         self._is_priced = False
         self._known: dict[BatchClass, Active] = {}  # the last set of each class
         self.num_units = 0
-        engine.on_shortage = self._give_way
+        engine.relief.on_shortage = self._give_way
 
     @property
     def is_ready(self) -> bool:

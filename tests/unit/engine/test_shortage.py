@@ -67,7 +67,7 @@ def test_other_faults_are_not_taken_for_it() -> None:
 
 
 def test_what_gave_way_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.loop._CALM", 3)
+    monkeypatch.setattr("engine.relief._CALM", 3)
     limit = [1]
     engine = Engine(cramped(limit), Options(rows=5, length=64, prefill_tokens=32))
     sizes: list[int] = []
@@ -98,7 +98,7 @@ def test_others_are_asked_before_a_prompt_is_cut() -> None:
         limit[0] = 1_000
         return True
 
-    engine.on_shortage = free
+    engine.relief.on_shortage = free
     outcome = run(engine, REQUESTS[:1])
 
     assert outcome.tokens == expected(tiny(2), REQUESTS[:1])

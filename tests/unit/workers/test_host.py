@@ -188,13 +188,13 @@ def test_a_search_gives_way_when_rows_lack_memory() -> None:
     bench = Bench()
     bench.start()
     bench.unit()
-    assert bench.engine.on_shortage is not None
+    assert bench.engine.relief.on_shortage is not None
 
-    assert bench.engine.on_shortage()
+    assert bench.engine.relief.on_shortage()
     bench.finish()
 
     assert bench.told[-1].code == "out_of_memory"
-    assert not bench.engine.on_shortage()
+    assert not bench.engine.relief.on_shortage()
 
 
 def test_a_plain_verdict_keeps_the_last_set_for_those_who_ask() -> None:
