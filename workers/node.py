@@ -78,6 +78,12 @@ class Node:
                 return hello
         return None
 
+    def rest(self, duration_s: float) -> None:
+        """Wait, but not when the node stops."""
+        end_at = time.monotonic() + duration_s
+        while self._stop_at is None and time.monotonic() < end_at:
+            time.sleep(min(READY_POLL_S, duration_s))
+
     def text(self, folder: str) -> Text:
         """The tokenizer of a prepared folder, loaded once."""
         with self._loading:
