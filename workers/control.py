@@ -20,6 +20,7 @@ from workers.app import app, settings
 from workers.exporter import serve
 from workers.meters import JOBS_EXPIRED, LEASE_EXPIRIES, SWEEP_SECONDS, SWEEPS
 from workers.queues import DELIVER_TASK, NIGHTS_TASK, SWEEP_TASK, WEBHOOKS, Bell
+from workers.queues.meters import PUBLISH_FAILURES
 
 log = structlog.get_logger(__name__)
 
@@ -90,6 +91,7 @@ def _wake_senders(app: Celery) -> None:
     try:
         app.send_task(DELIVER_TASK, queue=WEBHOOKS)
     except OperationalError as error:
+        PUBLISH_FAILURES.labels(WEBHOOKS.name).inc()
         log.warning("senders could not be told", reason=type(error).__name__)
 
 
