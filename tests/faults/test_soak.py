@@ -57,7 +57,7 @@ def feed(world: World) -> None:
 
 
 def num_items(world: World, before: int) -> int:
-    return sum(len(job.prompts) for job in world.accepted[before:])
+    return sum(len(job.texts) for job in world.accepted[before:])
 
 
 def recovery_s(world: World, fault_at: float) -> float:
