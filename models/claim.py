@@ -49,6 +49,7 @@ class Claim:
     expires_at: datetime | None
     origin: Json = field(default_factory=dict)  # ids of the request that made the job
     num_lost: int = 0  # items that failed with this claim, for having lost too many engines
+    is_takeover: bool = False  # from a holder whose lease had run out
 
 
 # Nothing is claimed of a job that is to be cancelled or past its deadline: the sweep ends it.
@@ -62,12 +63,17 @@ FIND_JOB: Final = text(JOB)
 LOCK_JOB: Final = text(f"{JOB} FOR NO KEY UPDATE")  # only the first claim changes the job, so only it waits
 
 TAKE_SHARD: Final = text("""
+WITH free AS (
+    SELECT job_id, number, status FROM shards
+    WHERE job_id = :job_id AND number = :number
+      AND (status = 'queued' OR (status = 'running' AND lease_expires_at < statement_timestamp()))
+    FOR NO KEY UPDATE
+)
 UPDATE shards
 SET status = 'running', epoch = epoch + 1, worker_id = :worker_id, rung_at = NULL,
     lease_expires_at = statement_timestamp() + make_interval(secs => :lease_s)
-WHERE job_id = :job_id AND number = :number
-  AND (status = 'queued' OR (status = 'running' AND lease_expires_at < statement_timestamp()))
-RETURNING epoch, first, last
+FROM free WHERE shards.job_id = free.job_id AND shards.number = free.number
+RETURNING epoch, first, last, free.status = 'running' AS is_takeover
 """)
 
 START_JOB: Final = text("""
@@ -132,6 +138,7 @@ def claim(
         expires_at=job.expires_at,
         origin=job.origin or {},
         num_lost=num_lost,
+        is_takeover=shard.is_takeover,
     )
 
 

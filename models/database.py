@@ -1,32 +1,21 @@
 """The connection to PostgreSQL: sessions that commit or roll back as a whole, and LISTEN."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import psycopg
 from psycopg import sql
 from sqlalchemy import URL, Engine, create_engine, event, make_url, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from models.connection import CONNECT_TIMEOUT_S, MARGIN_S, PING_S, SERVER_TCP, TCP, Connection
 from models.notify import announced
 
-CONNECT_TIMEOUT_S = 5
 LISTEN_TIMEOUT_S = 1.0
-# A silent connection must find out that its server is gone: probes after 5 s, given up after 15 s, and what was sent
-# is given up after 3 s.
-LISTENER: Mapping[str, Any] = {
-    "application_name": "skim-listen",
-    "connect_timeout": CONNECT_TIMEOUT_S,
-    "keepalives_idle": 5,
-    "keepalives_interval": 5,
-    "keepalives_count": 2,
-    "tcp_user_timeout": 3000,
-}
 
 
 class Database:
@@ -73,7 +62,9 @@ class Database:
         psycopg.OperationalError when it cannot be had or breaks.
         """
         _, options = self.engine.dialect.create_connect_args(self.engine.url)
-        with psycopg.connect(**{**options, **LISTENER}, autocommit=True) as connection:
+        named = {"application_name": "skim-listen", "connect_timeout": CONNECT_TIMEOUT_S}
+        with Connection.connect(**{**options, **named, **TCP}, autocommit=True) as connection:
+            connection.patience_s = PING_S
             connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
             while True:
                 connection.execute("SELECT 1")  # silence alone would not tell a quiet server from a lost one
@@ -104,43 +95,60 @@ def connect(
     `pool_size` bounds the connections, with half as many more for moments; a wait for one is limited to 10 s. A
     connection is tried before it is used, so that a restarted server costs nobody a request, unless it was used in the
     last `trust_s` seconds: for those who try again anyway.
+
+    A statement ends after `statement_timeout_ms`, by the server or, where that is silent, by us soon after. Without one
+    it is waited for while the server's machine is there.
     """
-    settings = {} if statement_timeout_ms is None else {"statement_timeout": str(statement_timeout_ms)}
+    settings = dict(SERVER_TCP)
+    if statement_timeout_ms is not None:
+        settings["statement_timeout"] = str(statement_timeout_ms)
     engine = create_engine(
         driver_url(url),
         pool_size=pool_size,
         max_overflow=max(1, pool_size // 2),
         pool_timeout=10,
-        pool_pre_ping=not trust_s,
         hide_parameters=True,  # an error must not quote a prompt
         isolation_level="READ COMMITTED",  # row locks re-read what they waited for; the verbs count on it
         connect_args={
             "application_name": application_name,
             "connect_timeout": CONNECT_TIMEOUT_S,
+            **TCP,
             "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
         },
     )
-    if trust_s:
-        _try_after(engine, trust_s)
+    _dial(engine, None if statement_timeout_ms is None else statement_timeout_ms / 1000 + MARGIN_S)
+    _try_after(engine, trust_s)
     return Database(engine)
 
 
+def _dial(engine: Engine, patience_s: float | None) -> None:
+    """Have connections made that wait so long for an answer."""
+
+    @event.listens_for(engine, "do_connect")
+    def dial(_: object, __: object, arguments: list[Any], options: dict[str, Any]) -> Connection:
+        connection = Connection.connect(*arguments, **options)
+        connection.patience_s = patience_s
+        return connection
+
+
 def _try_after(engine: Engine, trust_s: float) -> None:
-    """Have connections tried, as `pool_pre_ping` does, that have not been used for so long."""
+    """Have connections tried that have not been used for so long. As `pool_pre_ping`, which would wait like a query."""
 
     @event.listens_for(engine, "checkin")
     def note(_: Any, record: ConnectionPoolEntry) -> None:
         record.info["used_at"] = time.monotonic()
 
     @event.listens_for(engine, "checkout")
-    def check(connection: DBAPIConnection, record: ConnectionPoolEntry, _: object) -> None:
+    def check(connection: Connection, record: ConnectionPoolEntry, _: object) -> None:
         used_at = record.info.get("used_at")  # None: it was opened just now
         if used_at is None or time.monotonic() - used_at <= trust_s:
             return
+        patience_s, connection.patience_s = connection.patience_s, PING_S
         try:
-            engine.dialect.do_ping(connection)
+            engine.dialect.do_ping(connection)  # type: ignore[arg-type]  # its protocol knows no psycopg
         except psycopg.Error:
             raise InvalidatePoolError from None
+        connection.patience_s = patience_s
 
 
 def driver_url(url: str) -> URL:

@@ -14,7 +14,11 @@ from typing import Final
 
 
 class Point(StrEnum):
-    """Every place. `written` is before the commit and `committed` after it."""
+    """Every place. `written` is before the commit and `committed` after it.
+
+    `record.admitted` is the one between: admissions that come alone are committed there, those with results are not.
+    Results that come alone are one statement, committed as it is written: they do not come by `record.written`.
+    """
 
     SUBMIT_JOB = "submit.job"
     SUBMIT_ITEMS = "submit.items"

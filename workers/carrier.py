@@ -7,6 +7,7 @@ batch of events is written in one fenced transaction. The outcome says what is t
 import time
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
+from functools import partial
 from queue import Empty, SimpleQueue
 
 import structlog
@@ -108,9 +109,8 @@ class Carrier:
     def _launch(self, make: Callable[[ClaimedItem], Work]) -> None:
         """Prepare and submit item by item, so that the engine starts with the first."""
         for claimed in self._claim.items:
-            item = Item.of(claimed, make(claimed), self._wishes)
-            self._items[item.index] = item
-            self._advance(item, item.work.begin)
+            item = self._items[claimed.index] = Item(claimed)
+            self._advance(item, partial(item.begin, make, self._wishes))
             if self._outcome is not None:
                 return
         self._note([])  # items that can never run
@@ -133,7 +133,7 @@ class Carrier:
     def _submit(self, item: Item, one: Pass) -> None:
         claim = self._claim
         request_id = f"{claim.job_id}/{claim.number}/{claim.epoch}/{item.index}/{one.number}/{one.choice}"
-        request = item.wishes.request(request_id, item.place, one, alone=item.is_suspect)
+        request = item.wishes.request(request_id, item.place, one, alone=item.claimed.suspect)
         self._owner[request.id] = item
         item.waiting[request.id] = one
         self._link.submit(request, self._inbox.put)

@@ -20,6 +20,7 @@ from workers.app import app, settings
 from workers.exporter import serve
 from workers.meters import JOBS_EXPIRED, LEASE_EXPIRIES, SWEEP_SECONDS, SWEEPS
 from workers.queues import DELIVER_TASK, NIGHTS_TASK, SWEEP_TASK, WEBHOOKS, Bell
+from workers.queues.meters import PUBLISH_FAILURES
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +30,7 @@ LEAST_S = 0.2
 FORGET_S = 0.5  # of a sweep's time, for deleting what is past its date
 REST_S = 10.0  # before that is looked for again, once nothing was left of it
 TRUST_S = 1.0  # within a sweep a connection is tried once
+STATEMENT_TIMEOUT_MS = 30_000  # as the API's: ending a large job is one statement
 
 
 class Control(Task):  # type: ignore[misc]
@@ -39,7 +41,13 @@ class Control(Task):  # type: ignore[misc]
 
     @cached_property
     def database(self) -> Database:
-        return connect(settings.need_database(), pool_size=2, application_name="skim-control", trust_s=TRUST_S)
+        return connect(
+            settings.need_database(),
+            pool_size=2,
+            application_name="skim-control",
+            statement_timeout_ms=STATEMENT_TIMEOUT_MS,
+            trust_s=TRUST_S,
+        )
 
     @cached_property
     def bell(self) -> Bell:
@@ -83,6 +91,7 @@ def _wake_senders(app: Celery) -> None:
     try:
         app.send_task(DELIVER_TASK, queue=WEBHOOKS)
     except OperationalError as error:
+        PUBLISH_FAILURES.labels(WEBHOOKS.name).inc()
         log.warning("senders could not be told", reason=type(error).__name__)
 
 

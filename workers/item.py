@@ -1,8 +1,9 @@
 """One item of a claimed shard on its way through the engine: what it still waits for, what it cost, how it ended."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from functools import cache
+from typing import Any
 
 from models.claim import Claim, ClaimedItem
 from models.record import ItemResult
@@ -18,26 +19,35 @@ from workers.work import Generation, Limits, Output, Pass, Work
 class Item:
     """An item being carried. `waiting` holds the passes in flight by request id; `result` is set once it ended.
 
-    `place` keys its noise beside the seed: its index in the job (of a retry: in the first one), or 0 where it brings a
-    seed of its own. So one request with one seed says the same wherever and however often it is sent.
+    What is to be done for it is known once it has begun: `work`, `wishes`, and `place`, which keys its noise beside the
+    seed: its index in the job (of a retry: in the first one), or 0 where it brings a seed of its own. So one request
+    with one seed says the same wherever and however often it is sent.
     """
 
-    index: int
-    is_suspect: bool
-    work: Work
-    wishes: Wishes
-    place: int = 0
+    claimed: ClaimedItem
+    work: Work = field(init=False)
+    wishes: Wishes = field(init=False)
+    place: int = field(init=False)
     waiting: dict[str, Pass] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
     was_admitted: bool = False
     result: ItemResult | None = None
 
-    @classmethod
-    def of(cls, claimed: ClaimedItem, work: Work, wishes: Wishes) -> Self:
-        """A claimed item, about to be carried; `wishes` are the job's, of which its own take precedence."""
-        own = own_parameters(claimed.input)
-        place = 0 if "seed" in own else int(claimed.input.get("place", claimed.index))
-        return cls(claimed.index, claimed.suspect, work, wishes.with_own(own), place)
+    @property
+    def index(self) -> int:
+        return self.claimed.index
+
+    def begin(self, make: Callable[[ClaimedItem], Work], wishes: Wishes) -> Sequence[Pass]:
+        """Its first passes; `wishes` are the job's, of which its own take precedence.
+
+        Raises:
+            TextError: the item can never run.
+        """
+        own = own_parameters(self.claimed.input)
+        self.place = 0 if "seed" in own else int(self.claimed.input.get("place", self.index))
+        self.wishes = wishes.with_own(own)
+        self.work = make(self.claimed)
+        return self.work.begin()
 
     def succeed(self) -> None:
         """End it with what its work gave: the first choice, and all of them where there are several."""
@@ -70,13 +80,20 @@ def _said(output: Output) -> dict[str, Any]:
 
 
 def workshop(claim: Claim, text: Text, context: int) -> Callable[[ClaimedItem], Work]:
-    """What makes the work of each item of a shard; whatever they share is made once, here."""
+    """What makes the work of each item of a shard; whatever they share is made once, with the first of them.
+
+    What it makes them of comes from outside, so it may raise anything, and a TextError where an item can never run.
+    """
     if claim.kind is not JobKind.SUMMARIZE:
         return lambda item: _generation(claim.parameters | own_parameters(item.input), item, text, context)
-    limits = Limits(context=context, max_tokens=int(claim.parameters["max_tokens"]))
-    style = Style(claim.options.get("style") or Style.PARAGRAPH)
-    prompts = Prompts.of(text, limits, style, claim.options.get("max_words"))
-    return lambda item: Summary(item.input["document"], text, limits, prompts)
+
+    @cache
+    def shared() -> tuple[Limits, Prompts]:
+        limits = Limits(context=context, max_tokens=int(claim.parameters["max_tokens"]))
+        style = Style(claim.options.get("style") or Style.PARAGRAPH)
+        return limits, Prompts.of(text, limits, style, claim.options.get("max_words"))
+
+    return lambda item: Summary(item.input["document"], text, *shared())
 
 
 def _generation(parameters: dict[str, Any], item: ClaimedItem, text: Text, context: int) -> Generation:

@@ -42,6 +42,7 @@ class Ledger:
 
     def note(self, admitted: Sequence[int], results: Sequence[ItemResult]) -> None:
         """Write admissions, then results, one of them at least. Safe to repeat: what is terminal counts as written."""
+        is_one_statement = not (admitted and results)  # then nothing of it can be written and not committed
 
         def write(session: Session) -> None:
             if admitted:
@@ -49,11 +50,11 @@ class Ledger:
                 reach(Point.RECORD_ADMITTED)
             if results:
                 record(session, self._ref, self._epoch, results)
+            if not is_one_statement:
                 reach(Point.RECORD_WRITTEN)
 
         if results:
             reach(Point.RECORD_READY)
-        is_one_statement = not (admitted and results)
         self._persist(write, self._database.statement if is_one_statement else self._database.session)
         if results:
             reach(Point.RECORD_COMMITTED)

@@ -25,9 +25,11 @@ EPOCH_CONFLICTS: Final = Counter(
 HEARTBEAT_FAILURES: Final = Counter("skim_heartbeat_failures", "Heartbeats that the registry did not take")
 REGISTRY_RETRIES: Final = Counter("skim_registry_retries", "Writes of results that had to be tried again")
 
+# Nodes and control
+LEASE_EXPIRIES: Final = Counter("skim_lease_expiries", "Shards taken from a holder whose lease had run out")
+
 # Control
 SWEEPS: Final = Counter("skim_sweeps", "Sweeps, by whether the registry let them", ["outcome"])
 SWEEP_SECONDS: Final = Histogram("skim_sweep_seconds", "Time of a sweep", buckets=SECONDS)
-LEASE_EXPIRIES: Final = Counter("skim_lease_expiries", "Shards taken back because their lease ran out")
 JOBS_EXPIRED: Final = Counter("skim_jobs_expired", "Jobs ended by the sweep because their deadline had passed")
 WEBHOOKS: Final = Counter("skim_webhook_deliveries", "Webhooks that were sent, by how it went", ["outcome"])

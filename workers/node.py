@@ -27,6 +27,7 @@ POOL_SIZE = 8
 # Within this time a connection is not tried before it is used: what a node writes about its shards is written again
 # when it breaks, and what it could not claim or ring is rung by the sweep.
 TRUST_S = 1.0
+STATEMENT_TIMEOUT_MS = 8_000  # each takes milliseconds; what has not come by then is asked again or rung again
 READY_POLL_S = 0.3
 
 
@@ -46,12 +47,23 @@ class Node:
         self.worker_id = settings.node.worker_id
         url = settings.need_database()
         self.database = connect(
-            url, pool_size=POOL_SIZE, application_name=f"skim-node {self.worker_id}", trust_s=TRUST_S
+            url,
+            pool_size=POOL_SIZE,
+            application_name=f"skim-node {self.worker_id}",
+            statement_timeout_ms=STATEMENT_TIMEOUT_MS,
+            trust_s=TRUST_S,
         )
         self.link = Link(settings.node.socket)
         self.bell = Bell(self.database, app)
-        # Of its own, so that busy tasks cannot keep the heart waiting for a connection.
-        self._pulse = connect(url, pool_size=1, application_name=f"skim-heart {self.worker_id}", trust_s=TRUST_S)
+        # Of its own, so that busy tasks cannot keep the heart waiting for a connection; a beat that got stuck leaves
+        # time for another within the lease.
+        self._pulse = connect(
+            url,
+            pool_size=1,
+            application_name=f"skim-heart {self.worker_id}",
+            statement_timeout_ms=int(settings.lease_s * 1000 / 2),
+            trust_s=TRUST_S,
+        )
         self.heart = Heart(
             self._pulse,
             lease_s=settings.lease_s,
@@ -77,6 +89,12 @@ class Node:
             if hello is not None:
                 return hello
         return None
+
+    def rest(self, duration_s: float) -> None:
+        """Wait, but not when the node stops."""
+        end_at = time.monotonic() + duration_s
+        while self._stop_at is None and time.monotonic() < end_at:
+            time.sleep(min(READY_POLL_S, duration_s))
 
     def text(self, folder: str) -> Text:
         """The tokenizer of a prepared folder, loaded once."""

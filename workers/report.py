@@ -26,6 +26,9 @@ class Report:
     def __init__(self, claim: Claim) -> None:
         self._queue = claim.model, claim.lane.value
         self._began_ns = time.time_ns()
+        if claim.is_takeover:
+            meters.LEASE_EXPIRIES.inc()
+            log.warning("shard taken over from a holder whose lease ran out")
         if claim.num_lost:
             meters.ITEMS_ENDED.labels(*self._queue, ItemStatus.FAILED.value).inc(claim.num_lost)
             log.warning("items lost their last engine", items=claim.num_lost)

@@ -1,5 +1,7 @@
 """The task of the device's nodes: claim a shard, carry it through the engine, finish it or give it back."""
 
+from collections.abc import Callable
+
 import structlog
 from celery import Task
 from structlog.contextvars import bound_contextvars
@@ -13,7 +15,7 @@ from models.states import Lane
 from workers.app import app, settings
 from workers.carrier import Carrier, Outcome
 from workers.errors import ShardFailed
-from workers.item import workshop
+from workers.item import Item, workshop
 from workers.ledger import Ledger
 from workers.node import Node, attach
 from workers.queues import SHARD_TASK, Origin
@@ -27,6 +29,9 @@ from workers.wishes import Wishes
 log = structlog.get_logger(__name__)
 
 PATIENCE_S = 0.3  # that a search which is on its way out is waited for
+UNREADABLE = "tokenizer_unavailable"
+
+Carry = Callable[[Node, Hello, Claim, Ledger], Outcome]
 
 attach(app, settings)
 
@@ -99,8 +104,7 @@ def _carry(node: Node, hello: Hello, claimed: Claim) -> Outcome:
         ledger.release(is_lost=False)
         return Outcome.RELEASE
     try:
-        carry = carry_search if claimed.lane is Lane.SEARCH else _carry_items
-        outcome = carry(node, hello, claimed, ledger)
+        outcome = _carrying(node, hello, claimed)(node, hello, claimed, ledger)
         _settle(ledger, outcome)
         report.tell_outcome(outcome.value)
         if outcome is Outcome.ABANDON:
@@ -112,6 +116,35 @@ def _carry(node: Node, hello: Hello, claimed: Claim) -> Outcome:
         report.tell_conflict()
         log.warning("lease lost; nothing written")
         return Outcome.ABANDON
+
+
+def _carrying(node: Node, hello: Hello, claimed: Claim) -> Carry:
+    """What carries the shard: nothing does on a node that cannot read the model's texts."""
+    try:
+        node.text(hello.folder)
+    except Exception as error:  # whatever the reason, it is none of the items'
+        log.error("the tokenizer cannot be loaded", folder=hello.folder, reason=type(error).__name__)
+        return _lose
+    return carry_search if claimed.lane is Lane.SEARCH else _carry_items
+
+
+def _lose(node: Node, _: Hello, claimed: Claim, ledger: Ledger) -> Outcome:
+    """Count a loss against every item, as if an engine had died under it; each has failed after so many.
+
+    The node rests before it gives the shard back, or it would draw to itself what others can carry.
+    """
+    items = [Item(one) for one in claimed.items]
+    for item in items:
+        losses = item.claimed.attempts + 1
+        if losses >= node.settings.max_losses:
+            item.fail(UNREADABLE, f"the model's tokenizer cannot be loaded; the item was tried {losses} times")
+    results = [item.result for item in items if item.result is not None]
+    if items:
+        ledger.note([item.index for item in items], results)
+    if len(results) == len(items):
+        return Outcome.FINISH
+    node.rest(node.settings.lease_s / 2)
+    return Outcome.LOST
 
 
 def _carry_items(node: Node, hello: Hello, claimed: Claim, ledger: Ledger) -> Outcome:

@@ -11,6 +11,7 @@ from workers.queues import DELIVER_TASK
 from workers.senders import Senders
 
 CONNECTIONS: Final = 4  # the senders need one only between two deliveries
+STATEMENT_TIMEOUT_MS: Final = 10_000
 
 
 class Deliverer(Task):  # type: ignore[misc]
@@ -18,7 +19,12 @@ class Deliverer(Task):  # type: ignore[misc]
 
     @cached_property
     def senders(self) -> Senders:
-        database = connect(settings.need_database(), pool_size=CONNECTIONS, application_name="skim-webhooks")
+        database = connect(
+            settings.need_database(),
+            pool_size=CONNECTIONS,
+            application_name="skim-webhooks",
+            statement_timeout_ms=STATEMENT_TIMEOUT_MS,
+        )
         return Senders(database, allow_private=settings.allows_private_webhooks)
 
 

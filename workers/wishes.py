@@ -28,7 +28,7 @@ class Wishes:
     """What all passes of a claim have in common. `vocabulary` counts the tokens that the network knows."""
 
     parameters: Mapping[str, Any]
-    drafter: Drafter
+    drafter: str
     is_reproducible: bool
     is_interactive: bool
     streams: bool
@@ -38,7 +38,7 @@ class Wishes:
     def of(cls, claim: Claim, vocabulary: int) -> "Wishes":
         return cls(
             parameters=claim.parameters,
-            drafter=Drafter(claim.decoding.get("drafter", Drafter.AUTO)),
+            drafter=claim.decoding.get("drafter", Drafter.AUTO),
             is_reproducible=bool(claim.decoding.get("reproducible", False)),
             is_interactive=claim.lane is Lane.INTERACTIVE,
             streams=claim.kind is JobKind.GENERATE and bool(claim.options.get("stream", False)),
@@ -66,6 +66,7 @@ class Wishes:
         Raises:
             TextError: a token id that the network does not know; the message names the field.
             BadRequest: a value the engine does not take.
+            ValueError: a drafter that this release does not know.
         """
         self._check_tokens()
         return Request(
@@ -75,7 +76,7 @@ class Wishes:
             sampling=self._sampling(item_index, one),
             stop=self.stops,
             stop_tokens=frozenset(self._stop_tokens),
-            drafter=self.drafter,
+            drafter=Drafter(self.drafter),
             reproducible=self.is_reproducible,
             interactive=self.is_interactive,
             alone=alone,

@@ -2,7 +2,9 @@
 
 import json
 import signal
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from random import Random
 from typing import Any, Final
 
@@ -22,7 +24,14 @@ FROZEN_S = 4.0
 MINUTE_S = 60.0
 DAY_S = 86_400.0
 
-Injury = Callable[[World, Random], None]
+ORDER_S = 20.0  # for somebody to come by a fault point: a lease has to run out before some of them
+
+# Says when it happened where that was well before it returned.
+Injury = Callable[[World, Random], float | None]
+
+
+class Missed(Exception):
+    """Nobody came to harm."""
 
 
 def _kill(name: str) -> Injury:
@@ -82,13 +91,15 @@ def _freeze_redis(world: World, _: Random) -> None:
     world.later(FROZEN_S, part.thaw)
 
 
-def _submit_without_broker(world: World, random: Random) -> None:
+def _submit_without_broker(world: World, random: Random) -> float:
     """It is away from before the request until after the answer."""
     part = world.parts["redis"]
     part.is_wanted = False
     part.send(signal.SIGKILL)
+    killed_at = time.time()
     world.submit(random.randint(1, 5))
     part.is_wanted = True
+    return killed_at
 
 
 def _stop_postgres(number: signal.Signals) -> Injury:
@@ -216,9 +227,29 @@ def _second_beat(world: World, _: Random) -> None:
 
 
 def _end_at_a_point(world: World, random: Random) -> None:
-    """Whoever comes first to a place chosen at random."""
+    """Whoever comes first to a place chosen at random. Raises Missed when nobody does."""
     name, points = random.choice(sorted(PLACES.items()))
-    world.order(name, random.choice(points), "SIGKILL")
+    point = random.choice(points)
+    order = world.order(name, point, "SIGKILL")
+    world.submit(2)
+    lead_to(world, point)
+    try:
+        world.until(lambda: not order.exists(), ORDER_S)
+    except AssertionError:
+        with suppress(FileNotFoundError):  # taken at the last moment
+            order.unlink()
+            raise Missed(point) from None
+
+
+def lead_to(world: World, *points: Point) -> None:
+    """Have a shard given back, or taken back, where one of the points is on that way. Work alone comes by the others.
+
+    There has to be some.
+    """
+    stages = {point.partition(".")[0] for point in points}
+    if stages & {"release", "sweep"}:
+        world.until(lambda: world.rows("SELECT 1 FROM items WHERE status = 'running'"))
+        _child(world, "device", "echo_engine" if "release" in stages else QUEUE.name).kill()
 
 
 PLACES: Final[Mapping[str, tuple[Point, ...]]] = {

@@ -25,11 +25,18 @@ def _ids(jobs: Sequence[Accepted]) -> list[str]:
 
 
 def _check_items(world: World, jobs: Sequence[Accepted]) -> None:
-    """Every item of every job has succeeded with its own text."""
+    """Every item of every job has ended as it may: with its own text if it succeeded, else with none."""
     query = "SELECT job_id, index, status, output, attempts, error FROM items WHERE job_id = ANY(:ids)"
     found = {(row.job_id, row.index): (row.status, row.output) for row in world.rows(query, ids=_ids(jobs))}
+    fits = {
+        (job.job_id, index): [(status, text if status == "succeeded" else None) for status in sorted(job.ends)]
+        for job in jobs
+        for index, text in enumerate(job.texts)
+    }
 
-    assert found == {(job.job_id, index): ("succeeded", text) for job in jobs for index, text in enumerate(job.texts)}
+    assert found.keys() == fits.keys()
+    wrong = {key: (end, fits[key]) for key, end in found.items() if end not in fits[key]}
+    assert not wrong, wrong
 
 
 def _check_witnesses(world: World, jobs: Sequence[Accepted]) -> None:
@@ -41,34 +48,39 @@ def _check_witnesses(world: World, jobs: Sequence[Accepted]) -> None:
         if row.what == "epoch":
             epochs[row.job_id, row.number].append(row.new)
 
-    assert results == {(job.job_id, index): 1 for job in jobs for index in range(len(job.prompts))}
+    assert results == {(job.job_id, index): 1 for job in jobs for index in range(len(job.texts))}
     assert all(epoch == list(range(1, len(epoch) + 1)) for epoch in epochs.values()), dict(epochs)
 
 
 def _check_counts(world: World, jobs: Sequence[Accepted]) -> None:
-    """What the job says is what its rows add up to; no shard is left."""
+    """What the job says is what its rows add up to, its status included; no shard is left."""
     query = """
         SELECT jobs.id, jobs.status, jobs.counts, jobs.usage,
                jsonb_build_object(
                    'total', count(*),
                    'succeeded', count(*) FILTER (WHERE items.status = 'succeeded'),
-                   'failed', count(*) FILTER (WHERE items.status = 'failed')
+                   'failed', count(*) FILTER (WHERE items.status = 'failed'),
+                   'cancelled', count(*) FILTER (WHERE items.status = 'cancelled'),
+                   'expired', count(*) FILTER (WHERE items.status = 'expired')
                ) AS counted,
                jsonb_build_object(
-                   'prompt_tokens', sum((items.usage ->> 'prompt_tokens')::int),
-                   'completion_tokens', sum((items.usage ->> 'completion_tokens')::int)
+                   'prompt_tokens', coalesce(sum((items.usage ->> 'prompt_tokens')::int), 0),
+                   'completion_tokens', coalesce(sum((items.usage ->> 'completion_tokens')::int), 0)
                ) AS used
         FROM jobs JOIN items ON items.job_id = jobs.id WHERE jobs.id = ANY(:ids) GROUP BY jobs.id
     """
     rows = world.rows(query, ids=_ids(jobs))
-    shards = world.rows(
-        "SELECT job_id, number, status FROM shards WHERE job_id = ANY(:ids) AND status <> 'finished'", ids=_ids(jobs)
-    )
+    open_shards = "SELECT job_id, number FROM shards WHERE job_id = ANY(:ids) AND status IN ('queued', 'running')"
 
-    assert shards == []
-    assert {row.id: row.status for row in rows} == dict.fromkeys(_ids(jobs), "succeeded")
+    assert world.rows(open_shards, ids=_ids(jobs)) == []
+    assert {row.id: row.status for row in rows} == {row.id: _verdict(row.counted) for row in rows}
     assert [{name: row.counts[name] for name in row.counted} for row in rows] == [row.counted for row in rows]
     assert [row.usage for row in rows] == [row.used for row in rows]
+
+
+def _verdict(counted: dict[str, int]) -> str:
+    """How a job has ended whose items did so."""
+    return next((status for status in ("cancelled", "expired") if counted[status]), "succeeded")
 
 
 def _check_webhooks(world: World, jobs: Sequence[Accepted]) -> None:
@@ -87,11 +99,12 @@ def _check_webhooks(world: World, jobs: Sequence[Accepted]) -> None:
     for event_id, body in list(world.hooks.seen):  # type: ignore[attr-defined]
         event = json.loads(body)
         told[event["data"]["id"]].add((event_id, event["type"], event["data"]["counts"]["succeeded"]))
-    rows = world.rows("SELECT id, job_id, status FROM deliveries WHERE job_id = ANY(:ids)", ids=_ids(jobs))
+    query = """
+        SELECT deliveries.id, job_id, deliveries.status, jobs.status AS ended, (jobs.counts ->> 'succeeded')::int AS num
+        FROM deliveries JOIN jobs ON jobs.id = job_id WHERE job_id = ANY(:ids)
+    """
+    rows = world.rows(query, ids=_ids(jobs))
 
     assert sorted((row.job_id, row.status) for row in rows) == sorted((job, "delivered") for job in _ids(jobs))
-    expected = {row.job_id: {(row.id, "job.succeeded")} for row in rows}
-    assert {job: {found[:2] for found in told[job]} for job in _ids(jobs)} == expected
-    assert {job.job_id: {found[2] for found in told[job.job_id]} for job in jobs} == {
-        job.job_id: {len(job.prompts)} for job in jobs
-    }
+    expected = {row.job_id: {(row.id, f"job.{row.ended}", row.num)} for row in rows}
+    assert {job: told[job] for job in _ids(jobs)} == expected

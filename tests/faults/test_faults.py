@@ -17,6 +17,7 @@ HOUR_S = 3600.0
 
 def injure(world: World, name: str, random: Random) -> None:
     """With work in flight, and more to come."""
+    world.submit_any(NUM_ITEMS, random)
     world.submit(NUM_ITEMS)
     while not is_at_work(world):  # all was done before the answer to the submission came
         world.submit(NUM_ITEMS)
@@ -45,6 +46,22 @@ def test_nothing_is_lost_in_a_short_run_of_faults(world: World) -> None:
     world.settle()
 
     check(world, world.accepted[before:])
+
+
+def test_every_sort_of_job_ends_as_it_may(world: World) -> None:
+    random = Random(33)  # which has each of the sorts
+    before = len(world.accepted)
+
+    for _ in range(4):
+        world.submit_any(NUM_ITEMS, random)
+    world.parts["device"].children("echo_engine")[0].kill()
+    world.settle()
+
+    jobs = world.accepted[before:]
+    check(world, jobs)
+    ids = [job.job_id for job in jobs]
+    ended = world.rows("SELECT DISTINCT status FROM items WHERE job_id = ANY(:ids)", ids=ids)
+    assert {row.status for row in ended} == {"succeeded", "cancelled", "expired"}
 
 
 @pytest.mark.skipif(not Clock.compiler, reason="the clock is set by a library that is compiled here")

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from models.faults import Point
-from tests.faults.injuries import PLACES, QUEUE
+from tests.faults.injuries import PLACES, QUEUE, lead_to
 from tests.faults.invariants import check
 from tests.faults.world import Accepted, World
 
@@ -72,10 +72,7 @@ def end_at(world: World, kills: dict[str, Point]) -> list[Accepted]:
     """Have a part killed at each of these points; returns the jobs that were under way."""
     waiting = [world.order(name, point, "SIGKILL") for name, point in kills.items()]
     jobs = [world.submit(6) for _ in range(2)]
-    stages = {point.partition(".")[0] for point in kills.values()}
-    if stages & {"release", "sweep"}:
-        world.until(lambda: world.rows("SELECT 1 FROM items WHERE status = 'running'"))
-        world.parts["device"].children("echo_engine" if "release" in stages else QUEUE.name)[0].kill()
+    lead_to(world, *kills.values())
     world.until(lambda: not any(order.exists() for order in waiting))
     return jobs
 

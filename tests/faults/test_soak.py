@@ -2,7 +2,7 @@
 
     pytest -m soak -s tests/faults/test_soak.py
 
-prints the figures. A recovery is the time from a fault to the next item that ends.
+prints the figures. A recovery is the time from a fault to the next item that succeeds.
 """
 
 import time
@@ -12,7 +12,7 @@ from statistics import median, quantiles
 
 import pytest
 
-from tests.faults.injuries import INJURIES
+from tests.faults.injuries import INJURIES, Missed
 from tests.faults.invariants import check
 from tests.faults.world import World
 
@@ -20,6 +20,7 @@ NUM_FAULTS = 50  # of each of the seeds
 NUM_ITEMS = 250  # at least
 JOB_ITEMS = 5
 NUM_WAITING = 10
+P95_S = 15.0  # of the recoveries, at most
 
 
 @pytest.mark.soak
@@ -31,10 +32,8 @@ def test_nothing_is_lost_in_a_long_run_of_faults(slow_world: World, seed: int) -
     felt: dict[str, list[float]] = defaultdict(list)
 
     for _ in range(NUM_FAULTS):
-        feed(slow_world)
-        name = random.choice(sorted(INJURIES))
-        INJURIES[name](slow_world, random)
-        felt[name].append(recovery_s(slow_world, time.time()))
+        name, struck_at = strike(slow_world, random)
+        felt[name].append(recovery_s(slow_world, struck_at))
         slow_world.pause(random.uniform(0.2, 2))
     slow_world.settle()
     while num_items(slow_world, before) < NUM_ITEMS:
@@ -44,6 +43,19 @@ def test_nothing_is_lost_in_a_long_run_of_faults(slow_world: World, seed: int) -
     every = sorted(value for values in felt.values() for value in values)
     p95 = quantiles(every, n=20)[-1]
     report(seed, num_items(slow_world, before), felt, f"median {median(every):.1f} s, p95 {p95:.1f} s")
+    assert p95 < P95_S
+
+
+def strike(world: World, random: Random) -> tuple[str, float]:
+    """Do some harm; returns what, and the time of day when it happened."""
+    while True:
+        feed(world)
+        world.submit_any(JOB_ITEMS, random)
+        name = random.choice(sorted(INJURIES))
+        try:
+            return name, INJURIES[name](world, random) or time.time()
+        except Missed as missed:
+            print(f"\nnobody came by {missed}: not counted")
 
 
 def feed(world: World) -> None:
@@ -57,17 +69,21 @@ def feed(world: World) -> None:
 
 
 def num_items(world: World, before: int) -> int:
-    return sum(len(job.prompts) for job in world.accepted[before:])
+    return sum(len(job.texts) for job in world.accepted[before:])
 
 
 def recovery_s(world: World, fault_at: float) -> float:
-    """Seconds from the fault to the end of the next item. Both clocks are this machine's."""
-    query = "SELECT min(finished_at) AS at FROM items WHERE finished_at > to_timestamp(:fault_at)"
+    """Seconds from the fault to the end of the next item that succeeds. Both clocks are this machine's."""
+    query = """
+        SELECT min(finished_at) AS at FROM items WHERE status = 'succeeded' AND finished_at > to_timestamp(:fault_at)
+    """
     found: list[float] = []
 
     def has_ended() -> bool:
         at = world.rows(query, fault_at=fault_at)[0].at
         found[:] = [] if at is None else [at.timestamp() - fault_at]
+        if not found and not world.num_open():
+            world.submit(1)  # all was done before the fault
         return bool(found)
 
     world.until(has_ended, patience_s=300)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import httpx
@@ -32,6 +33,10 @@ from workers.queues import connect as broker
 ROOT = Path(__file__).resolve().parents[2]
 CONTEXT = 4096
 NUM_TOKENS = 20
+SUMMARY_WORDS = 20
+SUMMARY_TOKENS = 92  # beyond the document
+SUMMARY = f"Summarize the following text in one short paragraph of at most {SUMMARY_WORDS} words.\n\n{{}}\n\nSummary:"
+LONG = 8  # times as many items has a job that is not to come to its end
 PATIENCE_S = 60.0
 REQUEST_S = 2.0  # before the client asks again
 CELERY = ("--app", "workers.app")
@@ -39,15 +44,11 @@ CELERY = ("--app", "workers.app")
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A job that the service has taken, and the prompts it was given."""
+    """A job that the service has taken, what its items say when they succeed, and the states that they may end in."""
 
     job_id: str
-    prompts: tuple[str, ...]
-
-    @property
-    def texts(self) -> list[str]:
-        """What the echo engine has to say to them."""
-        return [echo(prompt, NUM_TOKENS) for prompt in self.prompts]
+    texts: tuple[str, ...]
+    ends: frozenset[str] = frozenset({"succeeded"})
 
 
 class Receiver(BaseHTTPRequestHandler):
@@ -200,16 +201,39 @@ class World:
         url = f"http://127.0.0.1:{self._port}{path}"
         return httpx.request(method, url, headers=headers, timeout=REQUEST_S, **options)
 
-    def submit(self, num_items: int, **changes: Any) -> Accepted:
-        """Submit until it is accepted, with one idempotency key."""
+    def submit_any(self, num_items: int, random: Random) -> Accepted:
+        """A job of any sort: bulk or interactive, of summaries, with a deadline, or cancelled in mid-flight."""
+        match random.choice(("bulk", "interactive", "summaries", "deadline", "cancelled")):
+            case "interactive":
+                return self.submit(num_items, priority="interactive")
+            case "summaries":
+                return self.submit(num_items, kind="summarize", max_words=SUMMARY_WORDS)
+            case "deadline":
+                return self.submit(LONG * num_items, may_end="expired", deadline_s=random.randint(1, 2))
+            case "cancelled":
+                job = self.submit(LONG * num_items, may_end="cancelled")
+                self.later(random.uniform(0, 1.5), lambda: self.cancel(job))
+                return job
+        return self.submit(num_items)
+
+    def cancel(self, job: Accepted) -> None:
+        """Ask until it is answered: it is cancelled, is going to be, or has ended before."""
+        path = f"/v1/jobs/{job.job_id}/cancel"
+        self.until(lambda: self.send("POST", path).status_code in (200, 202, 409))
+
+    def submit(self, num_items: int, *, may_end: str = "succeeded", **changes: Any) -> Accepted:
+        """Submit until it is accepted, with one idempotency key. Items succeed, or end as they `may_end` beside."""
         key = secrets.token_hex(6)
-        prompts = tuple(f"{key} {number} " for number in range(num_items))
+        prompts = [f"{key} {number} " for number in range(num_items)]
+        field, num_tokens, texts = "prompt", NUM_TOKENS, prompts
+        if changes.get("kind") == "summarize":
+            field, num_tokens, texts = "document", SUMMARY_TOKENS, [SUMMARY.format(one.strip()) for one in prompts]
         body = {
             "kind": "generate",
             "model": MODEL,
             "priority": "bulk",
-            "inputs": [{"prompt": prompt} for prompt in prompts],
-            "parameters": {"max_tokens": NUM_TOKENS, "seed": 1},
+            "inputs": [{field: prompt} for prompt in prompts],
+            "parameters": {"max_tokens": num_tokens, "seed": 1},
             "webhook_url": f"http://127.0.0.1:{self.hooks.server_port}/",
             **changes,
         }
@@ -222,7 +246,8 @@ class World:
             return answer.status_code == 202
 
         self.until(is_answered)
-        self.accepted.append(Accepted(answers[-1].json()["id"], prompts))
+        said = tuple(echo(text, num_tokens) for text in texts)
+        self.accepted.append(Accepted(answers[-1].json()["id"], said, frozenset({"succeeded", may_end})))
         return self.accepted[-1]
 
     # The registry

@@ -29,6 +29,7 @@ from workers.settings import WorkerSettings
 
 NUM_TRIES = 30
 RETRY_S = 1.0
+STATEMENT_TIMEOUT_MS = 10_000
 
 
 def main(arguments: Sequence[str], engine: str = ENGINE) -> Exit:
@@ -38,7 +39,12 @@ def main(arguments: Sequence[str], engine: str = ENGINE) -> Exit:
         settings = WorkerSettings.from_env()
         configure(settings.log_level)
         device = Device.find(options.device)
-        database = connect(settings.need_database(), pool_size=2, application_name="skim-device")
+        database = connect(
+            settings.need_database(),
+            pool_size=2,
+            application_name="skim-device",
+            statement_timeout_ms=STATEMENT_TIMEOUT_MS,
+        )
         model = _model(database, options.model)
     except (ConfigurationError, DeviceMissing) as error:
         return _refuse(Exit.CONFIG, str(error))

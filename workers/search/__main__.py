@@ -22,6 +22,8 @@ from workers.search.storage import open_storage
 from workers.settings import WorkerSettings
 from workers.wire.searches import Json, parse_trial, trial_json
 
+STATEMENT_TIMEOUT_MS = 10_000
+
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until stdin ends."""
@@ -29,7 +31,12 @@ def main(arguments: Sequence[str]) -> int:
     settings = WorkerSettings.from_env()
     configure(settings.log_level)
     study = open_study(open_storage(settings.need_database()), options.study)
-    database = connect(settings.need_database(), pool_size=1, application_name="skim-search")
+    database = connect(
+        settings.need_database(),
+        pool_size=1,
+        application_name="skim-search",
+        statement_timeout_ms=STATEMENT_TIMEOUT_MS,
+    )
     is_alive = alive_by(database, options.owner)
     fail_abandoned(study, is_alive)
     notebook = StudyNotebook(study, options.layers, options.owner, Sampler(options.sampler), options.seed, is_alive)

@@ -69,7 +69,16 @@ def test_of_many_one_takes_over(registry: Registry) -> None:
 
     claims = at_once(*[lambda: registry.claim(job_id)] * 8)
 
-    assert [claimed.epoch for claimed in claims if isinstance(claimed, Claim)] == [2]
+    taken = [claimed for claimed in claims if isinstance(claimed, Claim)]
+    assert [(claimed.epoch, claimed.is_takeover) for claimed in taken] == [(2, True)]
+
+
+def test_a_shard_that_was_given_back_is_not_taken_over(registry: Registry) -> None:
+    job_id = registry.submit(2)
+    claimed = registry.hold(job_id)
+    lose(registry, claimed)
+
+    assert [claimed.is_takeover, registry.hold(job_id).is_takeover] == [False, False]
 
 
 def test_a_second_claim_leaves_out_what_has_ended(registry: Registry) -> None:

@@ -27,9 +27,10 @@ class Registry:
     url: str
 
     def submit(self, num_items: int = 1, shard_items: int = 1, **changes: Any) -> str:
-        values = {"parameters": {"max_tokens": 4, "seed": 1}, **changes}
-        job = NewJob(TENANT, JobKind.GENERATE, MODEL, Lane.BULK, **values)
-        items = [NewItem(None, {"prompt": f"item {number}"}) for number in range(num_items)]
+        values = {"kind": JobKind.GENERATE, "parameters": {"max_tokens": 4, "seed": 1}, **changes}
+        job = NewJob(tenant_id=TENANT, model=MODEL, lane=Lane.BULK, **values)
+        field = "document" if job.kind is JobKind.SUMMARIZE else "prompt"
+        items = [NewItem(None, {field: f"item {number}"}) for number in range(num_items)]
         with self.database.session() as session:
             return submit(session, job, items, shard_items=shard_items).job_id
 

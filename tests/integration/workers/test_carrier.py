@@ -11,6 +11,7 @@ import pytest
 from models.claim import Claim, claim
 from models.database import Database
 from models.record import ItemResult
+from models.states import JobKind
 from tests.acceptance.workers.echo_engine import Echo
 from tests.integration.workers.conftest import Registry
 from tests.unit.workers.conftest import save_tokenizer
@@ -126,3 +127,58 @@ def test_a_token_the_model_lacks_fails_every_item_and_nothing_is_asked(
 
     rows = registry.rows("SELECT status, attempts, error ->> 'code' FROM items")
     assert rows == [("failed", 0, "token_out_of_range")] * 2
+
+
+REFUSING = "{{ raise_exception('only poems') }}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "code"),
+    [
+        (JobKind.GENERATE, {}, "bad_messages"),
+        (JobKind.SUMMARIZE, {"style": "headline"}, "bad_messages"),
+        (JobKind.SUMMARIZE, {"style": "of a later release"}, "internal_error"),
+    ],
+)
+def test_what_cannot_be_prepared_fails_every_item(
+    registry: Registry, link: Link, tmp_path: Path, kind: JobKind, options: dict[str, str], code: str
+) -> None:
+    """Nothing was admitted, so nothing but a result would ever end it."""
+    text = Text(save_tokenizer(tmp_path / "refusing", REFUSING))
+    job_id = registry.submit(2, shard_items=2, kind=kind, options=options)
+    registry.rows(
+        """UPDATE items SET input = '{"messages": [{"role": "user", "content": "item"}]}' WHERE input ? 'prompt'
+        RETURNING index"""
+    )
+
+    assert carry(registry, link, text, take(registry, job_id), []) is Outcome.FINISH
+
+    assert registry.rows("SELECT status, attempts, error ->> 'code' FROM items") == [("failed", 0, code)] * 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "bad"),
+    [
+        (JobKind.GENERATE, '{"prompt": "item", "place": "nowhere"}'),
+        (JobKind.GENERATE, '{"prompt": "item", "parameters": {"max_tokens": "many"}}'),
+        (JobKind.SUMMARIZE, "{}"),
+    ],
+)
+def test_an_item_that_cannot_be_prepared_fails_alone(
+    registry: Registry, link: Link, text: Text, kind: JobKind, bad: str
+) -> None:
+    job_id = registry.submit(3, shard_items=3, kind=kind)
+    registry.rows("UPDATE items SET input = CAST(:bad AS jsonb) WHERE index = 1 RETURNING index", bad=bad)
+
+    assert carry(registry, link, text, take(registry, job_id), []) is Outcome.FINISH
+
+    rows = registry.rows("SELECT status, error ->> 'code' FROM items ORDER BY index")
+    assert rows == [("succeeded", None), ("failed", "internal_error"), ("succeeded", None)]
+
+
+def test_a_drafter_of_a_later_release_fails_every_item(registry: Registry, link: Link, text: Text) -> None:
+    job_id = registry.submit(2, shard_items=2, decoding={"drafter": "oracle"})
+
+    assert carry(registry, link, text, take(registry, job_id), []) is Outcome.FINISH
+
+    assert registry.rows("SELECT DISTINCT status, error ->> 'code' FROM items") == [("failed", "internal_error")]

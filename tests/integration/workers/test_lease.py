@@ -10,6 +10,7 @@ from sqlalchemy import text as sql
 from models.cancel import cancel
 from models.claim import Claim, claim
 from models.errors import LeaseLost
+from models.faults import Point
 from models.record import ItemResult
 from models.states import ItemStatus
 from models.sweep import sweep
@@ -100,6 +101,34 @@ def test_a_ledger_survives_the_loss_of_its_connections(registry: Registry) -> No
     assert ledger.finish()
     assert [(row.status, row.attempts) for row in registry.rows("SELECT status, attempts FROM items")] == [
         ("succeeded", 1)
+    ]
+
+
+def test_points_of_a_write_are_on_the_side_of_the_commit_that_they_say(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger(registry.database, take(registry, registry.submit(3, shard_items=3)))
+    reached: list[tuple[str, str]] = []  # each point, and what others see of the items then
+
+    def note_point(point: Point) -> None:
+        statuses = registry.rows("SELECT left(status, 1) AS letter FROM items ORDER BY index")
+        reached.append((point, "".join(row.letter for row in statuses)))
+
+    monkeypatch.setattr("workers.ledger.reach", note_point)
+    done = [ItemResult(index, ItemStatus.SUCCEEDED, "text", "stop", {}, {}, None) for index in range(3)]
+
+    ledger.note([0, 1], [])
+    ledger.note([2], done[:1])
+    ledger.note([], done[1:])
+
+    assert reached == [
+        ("record.admitted", "rrq"),
+        ("record.ready", "rrq"),
+        ("record.admitted", "rrq"),
+        ("record.written", "rrq"),
+        ("record.committed", "srr"),
+        ("record.ready", "srr"),
+        ("record.committed", "sss"),
     ]
 
 
