@@ -11,10 +11,12 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 
-from cli.errors import Missing, Refused, Unauthorized, Unreachable
+from cli.answers import body_of, problem
+from cli.errors import Unreachable, UsageError
 from cli.views import Item, Job, Json
 
 POLL_S = 20
@@ -64,7 +66,7 @@ class Client:
     def job(self, job_id: str, *, wait_s: float = 0) -> Job:
         """The job now, or at its next change within `wait_s`, which its place in the queue is none of."""
         params = {"wait": wait_s} if wait_s else None
-        return Job(self._ask("GET", f"/v1/jobs/{job_id}", params=params))
+        return Job(self._ask("GET", job_path(job_id), params=params))
 
     def follow(self, job_id: str) -> Iterator[Job]:
         """The job at every change, until it is over."""
@@ -83,13 +85,13 @@ class Client:
 
     def items(self, job_id: str, *, status: str | None = None) -> Iterator[Item]:
         """All items of a job, by index."""
-        for row in self._rows(f"/v1/jobs/{job_id}/items", {"status": status}, page=1000):
+        for row in self._rows(job_path(job_id, "items"), {"status": status}, page=1000):
             yield Item(row)
 
     @contextmanager
     def results(self, job_id: str) -> Iterator[Iterator[str]]:
         """The lines of the job's results, streamed."""
-        with self._translated(), self._http.stream("GET", f"/v1/jobs/{job_id}/results") as response:
+        with self._translated(), self._http.stream("GET", job_path(job_id, "results")) as response:
             if response.is_error:
                 response.read()
                 raise problem(response)
@@ -97,22 +99,22 @@ class Client:
 
     def cancel(self, job_id: str) -> Job:
         """Ask for a job to be cancelled; finished items are kept."""
-        return Job(self._ask("POST", f"/v1/jobs/{job_id}/cancel"))
+        return Job(self._ask("POST", job_path(job_id, "cancel")))
 
     def retry(self, job_id: str, statuses: Sequence[str] = ()) -> Job:
         """A new job of the items of these statuses, by default of all that did not succeed."""
         headers = {"Idempotency-Key": uuid.uuid4().hex}
         body = {"statuses": list(statuses)} if statuses else {}
-        return Job(self._ask("POST", f"/v1/jobs/{job_id}/retry", json=body, headers=headers))
+        return Job(self._ask("POST", job_path(job_id, "retry"), json=body, headers=headers))
 
     def deliveries(self, job_id: str) -> Json:
         """What was sent to the job's webhook, as the API's list."""
-        return self._list(f"/v1/jobs/{job_id}/deliveries", None, {}, page=100)
+        return self._list(job_path(job_id, "deliveries"), None, {}, page=100)
 
     def deliver_again(self, job_id: str, delivery_id: str) -> Json:
         """Send it once more."""
         headers = {"Idempotency-Key": uuid.uuid4().hex}
-        return self._ask("POST", f"/v1/jobs/{job_id}/deliveries/{delivery_id}/retry", headers=headers)
+        return self._ask("POST", job_path(job_id, "deliveries", delivery_id, "retry"), headers=headers)
 
     def tenants(self) -> Json:
         """All tenants that one may see, as the API's list."""
@@ -247,7 +249,7 @@ class Client:
                     raise
             else:
                 if response.status_code not in RETRY_STATUSES or time.monotonic() > deadline:
-                    return _body(response)
+                    return body_of(response)
             time.sleep(RETRY_PAUSE_S)
 
     @contextmanager
@@ -262,35 +264,12 @@ class Client:
             raise Unreachable(f"{self.url}: {error or type(error).__name__}") from error
 
 
-def problem(response: httpx.Response) -> Refused:
-    """The error a problem document stands for, with the field or line that is at fault."""
-    try:
-        body = response.json()
-    except ValueError:
-        body = {}
-    if not isinstance(body, dict):
-        body = {}
-    message = body.get("detail") or body.get("title") or f"the API answered {response.status_code}"
-    places = [place for fault in body.get("errors", [])[:3] if (place := _place(fault))]
-    text = f"{message} ({'; '.join(places)})" if places else str(message)
-    if response.status_code in (401, 403):
-        return Unauthorized(text)
-    return Missing(text) if response.status_code == 404 else Refused(text)
+def job_path(job_id: str, *more: str) -> str:
+    """Where a job, or what belongs to it, is found.
 
-
-def _place(fault: Json) -> str:
-    """`line 3, field document: is blank`."""
-    parts = [f"{name} {fault[name]}" for name in ("line", "field") if fault.get(name) is not None]
-    return f"{', '.join(parts)}: {fault.get('message', '')}" if parts else str(fault.get("message", ""))
-
-
-def _body(response: httpx.Response) -> Json:
-    if response.is_error:
-        raise problem(response)
-    if not response.content:
-        return {}
-    try:
-        body = response.json()
-    except ValueError as error:
-        raise Refused(f"{response.request.url} is no Skim API: its answer is not JSON") from error
-    return body if isinstance(body, dict) else {"data": body}
+    Raises:
+        UsageError: the id is empty, as that of a submit that failed in a script.
+    """
+    if not job_id.strip():
+        raise UsageError("the id of the job is empty")
+    return "/".join(("/v1/jobs", *(quote(part, safe="") for part in (job_id, *more))))

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from cli.client import MAX_JSON_INPUTS, Client
-from cli.errors import Missing, Refused, SkimError, Unauthorized, Unreachable
+from cli.client import MAX_JSON_INPUTS, Client, job_path
+from cli.errors import Missing, Refused, SkimError, Unauthorized, Unreachable, UsageError
 
 Answer = tuple[int, Any]
 JOB = {"id": "job_1", "status": "queued", "counts": {"total": 1}}
@@ -165,3 +165,14 @@ def _timed(call: Callable[[], list[str]]) -> list[str]:
     found = call()
     assert time.monotonic() - began < 5
     return found
+
+
+@pytest.mark.parametrize("job_id", ["", " "])
+def test_no_job_is_not_all_of_them(job_id: str) -> None:
+    """As `skim show "$(skim submit ...)"` asks for when nothing was submitted."""
+    with pytest.raises(UsageError, match="the id of the job is empty"):
+        job_path(job_id)
+
+
+def test_an_id_stays_within_its_place() -> None:
+    assert job_path("../keys", "items") == "/v1/jobs/..%2Fkeys/items"
