@@ -4,19 +4,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.compare import AUTO, PLAIN, Line
+from bench.report import Spread
 
 FIXED = ("skip", "lookup", "cascade", "plain")  # what auto chooses among
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Ratios of one workload and batch; ``counted`` ones are in step costs."""
+    """Ratios of one workload and batch, by the clock round by round; ``counted`` ones are in step costs."""
 
     workload: str
     batch: int
     best: str
-    over_best: float
-    over_plain: float
+    over_best: Spread
+    over_plain: Spread
     counted_best: str
     counted_over_best: float
     counted_over_plain: float
@@ -36,12 +37,17 @@ def claims(lines: Sequence[Line]) -> Iterator[Claim]:
             workload,
             batch,
             best,
-            clock[AUTO] / clock[best],
-            clock[AUTO],
+            _ratio(group[AUTO], group[best]),
+            _ratio(group[AUTO], group[PLAIN]),
             dearest,
             priced[AUTO] / priced[dearest],
             priced[AUTO],
         )
+
+
+def _ratio(line: Line, base: Line) -> Spread:
+    """How many times faster, round by round."""
+    return Spread.of([b / a for a, b in zip(line.seconds, base.seconds, strict=True)])
 
 
 def table(rows: Sequence[Claim]) -> str:

@@ -21,13 +21,14 @@ OURS = ("plain", "skip", "skip-adaptive", "lookup", "cascade", "auto")
 class Line:
     """One arm on one piece of work.
 
-    ``prefill_s`` is the time of the same work cut to one token an item; figures of ``decode`` leave it out.
-    ``counted_over_plain`` compares step costs of decoding rounds instead of the clock.
+    ``seconds`` are those of each turn. ``prefill_s`` is the time of the same work cut to one token an item; figures of
+    ``decode`` leave it out. ``counted_over_plain`` compares step costs of decoding rounds instead of the clock.
     """
 
     workload: str
     batch: int
     arm: str
+    seconds: tuple[float, ...]
     tokens_per_s: Spread
     prefill_s: float
     decode_tokens_per_s: float
@@ -101,6 +102,7 @@ def _line(workload: str, batch: int, arm: str, runs: Mapping[str, _Run], verdict
         workload,
         batch,
         arm,
+        tuple(turn.seconds for turn in run.turns),
         Spread.of([turn.result.num_tokens / turn.seconds for turn in run.turns]),
         run.prefill_s,
         (written.num_tokens - len(written.texts)) / median(run.decode_s),

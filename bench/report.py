@@ -30,7 +30,12 @@ class Spread:
         return cls(len(values), median(values), min(values), max(values))
 
     def __str__(self) -> str:
-        return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f}, n={self.n})"
+        return f"{self:.2f}"
+
+    def __format__(self, how: str) -> str:
+        """Each of its numbers in that format."""
+        how = how or ".2f"
+        return f"{self.median:{how}} ({self.low:{how}} to {self.high:{how}}, n={self.n})"
 
 
 def device() -> str:

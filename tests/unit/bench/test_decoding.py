@@ -36,7 +36,10 @@ def test_an_operating_point_from_end_to_end() -> None:
     skip = next(line for line in outcome.lines if line.arm == "skip")
     assert skip.drafted > 0
     assert skip.counted_over_plain is not None
-    assert [claim.batch for claim in claims.claims(outcome.lines)] == [1, 2]
+    assert [(claim.batch, claim.over_best.n, claim.over_plain.n) for claim in claims.claims(outcome.lines)] == [
+        (1, 2, 2),
+        (2, 2, 2),
+    ]
     assert operating.table(outcome).count("\n") == 5
     assert compare.table(outcome.lines).count("\n") == 1 + len(outcome.lines)
     assert json.loads(json.dumps(asdict(outcome)))["about"] == "tiny"
