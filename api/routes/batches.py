@@ -43,7 +43,7 @@ from models.tables.files import FilePurpose
 
 routes = blueprint("batches", "Batches")
 
-SPOOL_BYTES: Final = 1024 * 1024
+SPOOL_BYTES: Final = 1024 * 1024  # an input that is no longer is checked in memory, in passing
 RETRY_S: Final = 5
 
 
@@ -112,7 +112,7 @@ def _find_input(session: Session, file_id: str) -> FileView:
 def _open(body: BatchBody, *, has_place: bool) -> tuple[str, FileView | None]:
     """Note the batch; its input is what has to be checked. None is for one that the first request with this key made.
 
-    Raises Busy where a new one would have no place to be checked.
+    Raises Busy where a new one that is long would have no place to be checked.
     """
     tenant_id, key, batch_id = principal().tenant_id, key_of_request(), new_id("batch")
     new = NewBatch(
@@ -129,7 +129,8 @@ def _open(body: BatchBody, *, has_place: bool) -> tuple[str, FileView | None]:
             if first_id != batch_id:
                 return first_id, None
         file = _find_input(session, body.input_file_id)
-        if not has_place:
+        is_short = file.num_bytes is not None and file.num_bytes <= SPOOL_BYTES
+        if not (has_place or is_short):
             raise Busy("too many batches are being checked", retry_after_s=RETRY_S)
         return open_batch(session, new, batch_id=batch_id), file
 

@@ -12,6 +12,7 @@ from apiflask import APIFlask
 from sqlalchemy import text
 
 from api.extension import EXTENSION
+from api.routes.batches import SPOOL_BYTES
 from api.services import Services
 from api.settings import Settings
 from models.batches import NewBatch, open_batch
@@ -86,10 +87,10 @@ def test_a_repetition_finds_its_batch_after_the_input_was_erased(caller: Caller)
     assert (another.status_code, another.json["error"]["code"]) == (404, "file_not_found")
 
 
-def test_no_more_batches_are_checked_at_once_than_have_a_place(caller: Caller, app: APIFlask) -> None:
+def test_no_more_long_batches_are_checked_at_once_than_have_a_place(caller: Caller, app: APIFlask) -> None:
     """Here there is one. Who finds none leaves nothing behind, and who asks for a batch that there is needs none."""
     found: Services = app.extensions[EXTENSION]
-    file_id = upload(caller, [line("a")])
+    file_id = upload(caller, [line("a").ljust(SPOOL_BYTES + 1)])
     made = create(caller, file_id, key="first")
 
     with found.checks.entered("ten_other"):
@@ -103,6 +104,14 @@ def test_no_more_batches_are_checked_at_once_than_have_a_place(caller: Caller, a
     assert [batch["id"] for batch in listed] == [made.json["id"]]
     assert (freed.status_code, freed.json["status"]) == (200, "in_progress")
     assert "Idempotency-Replayed" not in freed.headers
+
+
+def test_a_short_batch_needs_no_place_to_be_checked(caller: Caller, app: APIFlask) -> None:
+    found: Services = app.extensions[EXTENSION]
+    file_id = upload(caller, [line("a")])
+
+    with found.checks.entered("ten_other"):
+        assert create(caller, file_id).json["status"] == "in_progress"
 
 
 @pytest.mark.parametrize("missing", [0, 1, 2])
