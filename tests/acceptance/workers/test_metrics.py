@@ -76,13 +76,18 @@ def logged(service: Service, event: str) -> list[dict[str, Any]]:
     return [found for line in lines if line.startswith("{") and (found := json.loads(line))["event"] == event]
 
 
-def test_worker_and_control_tell_what_they_do(service: Service, first_port: int) -> None:
+def start_measured(service: Service, first_port: int) -> dict[str, int]:
+    """Start control and a device that tell their metrics; who is found at which port."""
     service.env["SKIM_METRICS_BIND"] = f"127.0.0.1:{first_port}"
     service.start_control()
     service.start_device()
     until(service.is_whole)
     until(lambda: set(ports(first_port)) == {"worker", "control"})
-    place = ports(first_port)
+    return ports(first_port)
+
+
+def test_worker_and_control_tell_what_they_do(service: Service, first_port: int) -> None:
+    place = start_measured(service, first_port)
 
     job_id = carry(service, 20)
     service.device.find("generate.echo.bulk").kill()  # what it has counted stays
@@ -109,12 +114,7 @@ def test_worker_and_control_tell_what_they_do(service: Service, first_port: int)
 
 def test_a_lease_that_ran_out_and_the_holder_that_came_back_are_counted(service: Service, first_port: int) -> None:
     """A node is frozen until its shard is no longer its own: the sweep counts a lease, the node a conflict."""
-    service.env["SKIM_METRICS_BIND"] = f"127.0.0.1:{first_port}"
-    service.start_control()
-    service.start_device()
-    until(service.is_whole)
-    until(lambda: set(ports(first_port)) == {"worker", "control"})
-    place = ports(first_port)
+    place = start_measured(service, first_port)
     job_id = service.submit(["endless "], max_tokens=2000)
     until(lambda: service.num_running(job_id) == 1)
     node = service.device.find("generate.echo.bulk")
