@@ -16,8 +16,8 @@ from typing import Final
 class Point(StrEnum):
     """Every place. `written` is before the commit and `committed` after it.
 
-    `record.admitted` is the one between: admissions that come alone are committed there, those with results are not.
-    Results that come alone are one statement, committed as it is written: they do not come by `record.written`.
+    What is recorded of items is one statement, committed as it is written: there is nothing between `record.ready` and
+    `record.committed`.
     """
 
     SUBMIT_JOB = "submit.job"
@@ -32,8 +32,6 @@ class Point(StrEnum):
     CLAIM_WRITTEN = "claim.written"
     CLAIM_COMMITTED = "claim.committed"
     RECORD_READY = "record.ready"
-    RECORD_ADMITTED = "record.admitted"
-    RECORD_WRITTEN = "record.written"
     RECORD_COMMITTED = "record.committed"
     FINISH_READY = "finish.ready"
     FINISH_SHARD = "finish.shard"

@@ -1,6 +1,6 @@
-"""Admit and record: what a holder writes about its items, fenced by the epoch in the very statement that writes.
+"""Record: what a holder writes about its items, fenced by the epoch in the very statement that writes.
 
-One round trip each, notification included: these are written item by item.
+One round trip for all there is to say, notification included: this is written item by item.
 """
 
 import json
@@ -40,22 +40,10 @@ class ItemResult:
     logprobs: Json | None = None
 
 
-# Idempotent: an item that is running already is not counted twice.
-ADMIT: Final = text(f"""
-WITH {HELD},
-admitted AS (
-    UPDATE items
-    SET status = 'running', attempts = attempts + 1, started_at = coalesce(started_at, statement_timestamp())
-    FROM held
-    WHERE items.job_id = held.job_id AND items.index BETWEEN held.first AND held.last
-      AND items.index = ANY(CAST(:indices AS int[])) AND items.status = 'queued'
-    RETURNING items.index
-)
-SELECT EXISTS (SELECT FROM held) AS is_held,
-       CASE WHEN EXISTS (SELECT FROM admitted) THEN pg_notify(:channel, :job_id) END AS notified
-""")
+BEGINS: Final = "(items.status = 'queued' AND items.index = ANY(CAST(:admitted AS int[])))"
 
-# Answers with the items that are terminal now: those written here and those that were before.
+# Every item is written once, whether it begins here, ends or both; safe to repeat, as what runs already is not counted
+# twice. Answers with the items that are terminal now: those written here and those that were before.
 RECORD: Final = text(f"""
 WITH {HELD},
 results AS (
@@ -68,50 +56,49 @@ written AS (
     UPDATE items
     SET status = results.status, output = results.output, finish_reason = results.finish_reason,
         usage = results.usage, decoding = results.decoding, error = results.error,
-        choices = results.choices, logprobs = results.logprobs, finished_at = statement_timestamp()
+        choices = results.choices, logprobs = results.logprobs, finished_at = statement_timestamp(),
+        attempts = attempts + {BEGINS}::int,
+        started_at = CASE WHEN {BEGINS} THEN coalesce(started_at, statement_timestamp()) ELSE started_at END
     FROM held, results
     WHERE items.job_id = held.job_id AND items.index BETWEEN held.first AND held.last
       AND items.index = results.index AND items.status IN ('queued', 'running')
+    RETURNING items.index
+),
+admitted AS (
+    UPDATE items
+    SET status = 'running', attempts = attempts + 1, started_at = coalesce(started_at, statement_timestamp())
+    FROM held
+    WHERE items.job_id = held.job_id AND items.index BETWEEN held.first AND held.last AND {BEGINS}
+      AND NOT EXISTS (SELECT FROM results WHERE results.index = items.index)
     RETURNING items.index
 )
 SELECT EXISTS (SELECT FROM held) AS is_held, ARRAY(SELECT index FROM written) AS written, ARRAY(
     SELECT items.index FROM held JOIN items USING (job_id) JOIN results ON results.index = items.index
     WHERE items.index BETWEEN held.first AND held.last AND items.status NOT IN ('queued', 'running')
-) AS ended_before, CASE WHEN EXISTS (SELECT FROM written) THEN pg_notify(:channel, :job_id) END AS notified
+) AS ended_before, CASE WHEN EXISTS (SELECT FROM written) OR EXISTS (SELECT FROM admitted)
+    THEN pg_notify(:channel, :job_id) END AS notified
 """)
 
 
-def admit(session: Session, ref: ShardRef, epoch: int, indices: Sequence[int]) -> None:
-    """Note that items entered an engine: they are `running` and have one attempt more.
+def record(
+    session: Session, ref: ShardRef, epoch: int, results: Sequence[ItemResult], *, admitted: Sequence[int] = ()
+) -> frozenset[int]:
+    """Write which items entered an engine (they are `running` and have one attempt more) and how items ended.
 
-    Raises:
-        LeaseLost: the shard is not held at `epoch` any more; nothing was written.
-    """
-    values = _held(ref, epoch) | {"indices": list(indices)}
-    row = session.execute(ADMIT, values).one()
-    announce(session, ref.job_id)
-    if not row.is_held:
-        raise LeaseLost(ref.job_id, ref.number, epoch)
-
-
-def record(session: Session, ref: ShardRef, epoch: int, results: Sequence[ItemResult]) -> frozenset[int]:
-    """Write how items ended. Returns the indices that are terminal now, whoever wrote them: safe to repeat.
+    Returns the indices of `results` that are terminal now, whoever wrote them. Safe to repeat.
 
     Raises:
         LeaseLost: the shard is not held at `epoch` any more; nothing was written.
     """
     if open_status := next((result.status for result in results if result.status not in TERMINAL_ITEM), None):
         raise ValueError(f"a result cannot be {open_status}")
-    values = _held(ref, epoch) | {"results": _dump(results)}
+    held = {"job_id": ref.job_id, "number": ref.number, "epoch": epoch, "channel": CHANNEL}
+    values = held | {"results": _dump(results), "admitted": list(admitted)}
     row = session.execute(RECORD, values).one()
     announce(session, ref.job_id)
     if not row.is_held:
         raise LeaseLost(ref.job_id, ref.number, epoch)
     return frozenset(row.written) | frozenset(row.ended_before)
-
-
-def _held(ref: ShardRef, epoch: int) -> Json:
-    return {"job_id": ref.job_id, "number": ref.number, "epoch": epoch, "channel": CHANNEL}
 
 
 def _dump(results: Sequence[ItemResult]) -> str:

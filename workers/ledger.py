@@ -13,7 +13,7 @@ from models.claim import Claim
 from models.database import Database
 from models.faults import Point, reach
 from models.finish import finish, release
-from models.record import ItemResult, admit, record
+from models.record import ItemResult, record
 from models.searches import NewTrial, SearchProgress, note_search, note_trials
 from models.settle import SearchVerdict, settle_search
 from models.shard import ShardRef
@@ -41,21 +41,14 @@ class Ledger:
         self._epoch = claim.epoch
 
     def note(self, admitted: Sequence[int], results: Sequence[ItemResult]) -> None:
-        """Write admissions, then results, one of them at least. Safe to repeat: what is terminal counts as written."""
-        is_one_statement = not (admitted and results)  # then nothing of it can be written and not committed
+        """Write admissions and results, one of them at least. Safe to repeat: what is terminal counts as written."""
 
         def write(session: Session) -> None:
-            if admitted:
-                admit(session, self._ref, self._epoch, admitted)
-                reach(Point.RECORD_ADMITTED)
-            if results:
-                record(session, self._ref, self._epoch, results)
-            if not is_one_statement:
-                reach(Point.RECORD_WRITTEN)
+            record(session, self._ref, self._epoch, results, admitted=admitted)
 
         if results:
             reach(Point.RECORD_READY)
-        self._persist(write, self._database.statement if is_one_statement else self._database.session)
+        self._persist(write, self._database.statement)
         if results:
             reach(Point.RECORD_COMMITTED)
         if self._tell is not None:

@@ -91,9 +91,7 @@ def _answer(node: Node, job_id: str, number: int) -> Outcome | None:
     ids: dict[str, str | int] = {"job": job_id, "number": number, "epoch": claimed.epoch}
     with bound_contextvars(shard=number, epoch=claimed.epoch, **origin.names), span("shard", origin, ids):
         node.bell.ring(claimed.model, claimed.lane)
-        outcome = _carry(node, hello, claimed)
-        node.bell.ring(claimed.model, claimed.lane)
-    return outcome
+        return _carry(node, hello, claimed)
 
 
 def _carry(node: Node, hello: Hello, claimed: Claim) -> Outcome:

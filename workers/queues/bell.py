@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 WINDOW = 16  # shards of one queue that may be rung and not yet claimed
 RING_TIMEOUT_S = 5.0  # a ring that led to no claim by then counts as lost
+BACKLOG = 12  # times as long, where bulk work still waits in the queue: what was rung most likely lies behind it
 CAPACITY = 256  # queues that may wait to be rung
 
 
@@ -102,10 +103,12 @@ class Bell:
             return
         with self._app.producer_pool.acquire(block=True) as producer:
             # Shards rung long ago may still lie in the queue of busy nodes: a full queue is not rung again.
-            if _depth(queue, producer) >= self._window:
+            depth = _depth(queue, producer)
+            if depth >= self._window:
                 return
+            timeout_s = self._timeout_s * (BACKLOG if depth and lane is Lane.BULK else 1)
             with self._database.session() as session:
-                refs = ring(session, model, lane, window=self._window, timeout_s=self._timeout_s)
+                refs = ring(session, model, lane, window=self._window, timeout_s=timeout_s)
                 reach(Point.RING_WRITTEN)
             reach(Point.RING_COMMITTED)
             for ref in refs:

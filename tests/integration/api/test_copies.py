@@ -24,7 +24,7 @@ from cli.stack.postgres import Postgres
 from models.claim import claim
 from models.database import Database, connect
 from models.notify import notify
-from models.record import admit
+from models.record import record
 from models.shard import ShardRef
 from tests.integration.api.conftest import Caller, MakeCaller
 
@@ -110,7 +110,7 @@ def test_what_a_worker_does_is_seen(app: APIFlask, caller: Caller, far: Database
     until(lambda: bool(here.get(f"/v1/jobs/{job_id}").json["status"] == "running"))
     assert claimed is not None
     with far.session() as session:
-        admit(session, ShardRef(job_id, 0), claimed.epoch, [0])
+        record(session, ShardRef(job_id, 0), claimed.epoch, [], admitted=[0])
 
     until(lambda: bool(here.get(f"/v1/jobs/{job_id}").json["counts"]["running"] == 1))
 

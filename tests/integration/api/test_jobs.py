@@ -18,7 +18,7 @@ from models.claim import Claim, claim
 from models.database import Database
 from models.errors import JobNotFound
 from models.finish import finish
-from models.record import ItemResult, admit, record
+from models.record import ItemResult, record
 from models.shard import ShardRef
 from models.states import ItemStatus
 from tests.integration.api.conftest import Caller, MakeCaller, fill
@@ -52,9 +52,7 @@ class Hands:
         ]
         ref = self.ref
         with self._database.session() as session:
-            admit(session, ref, self.claim.epoch, indices)
-        with self._database.session() as session:
-            record(session, ref, self.claim.epoch, results)
+            record(session, ref, self.claim.epoch, results, admitted=indices)
 
     def finish(self) -> None:
         """End the shard, and the job with it."""

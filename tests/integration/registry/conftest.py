@@ -16,7 +16,7 @@ from models.claim import Claim, claim
 from models.database import Database, connect
 from models.finish import finish
 from models.jobs import JobView, get_job
-from models.record import ItemResult, admit, record
+from models.record import ItemResult, record
 from models.shard import ShardRef
 from models.states import ItemStatus, JobKind, Lane
 from models.submit import NewItem, NewJob, submit
@@ -55,7 +55,7 @@ class Registry:
 
     def admit(self, claimed: Claim, indices: Sequence[int]) -> None:
         with self.database.session() as session:
-            admit(session, ref_of(claimed), claimed.epoch, indices)
+            record(session, ref_of(claimed), claimed.epoch, [], admitted=indices)
 
     def record(self, claimed: Claim, *results: ItemResult) -> frozenset[int]:
         with self.database.session() as session:

@@ -1,4 +1,4 @@
-"""Admit and record: fenced by the epoch, safe to repeat."""
+"""Record: fenced by the epoch, safe to repeat."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +22,21 @@ def test_admission_counts_an_attempt_once(registry: Registry) -> None:
 
     assert registry.items(job_id) == [("running", 1), ("queued", 0)]
     assert registry.rows("SELECT started_at IS NOT NULL FROM items ORDER BY index") == [(True,), (False,)]
+
+
+def test_what_begins_and_what_ends_is_one_write(registry: Registry) -> None:
+    job_id = registry.submit(4, shard_items=4)
+    claimed = registry.hold(job_id)
+    registry.admit(claimed, [0])
+
+    for _ in range(2):  # the second time after an ambiguous commit
+        with registry.database.session() as session:
+            ended = record(session, ref_of(claimed), claimed.epoch, [result(0), result(1), result(3)], admitted=[1, 2])
+        assert ended == {0, 1, 3}
+
+    assert registry.items(job_id) == [("succeeded", 1), ("succeeded", 1), ("running", 1), ("succeeded", 0)]
+    started = "SELECT started_at IS NOT NULL FROM items ORDER BY index"
+    assert registry.rows(started) == [(True,), (True,), (True,), (False,)]
 
 
 def test_a_result_is_written_whole(registry: Registry) -> None:

@@ -94,6 +94,23 @@ def test_lost_messages_are_rung_again(registry: Registry, open_bell: Open, clien
     assert messages(client) == [[job_id, 0], [job_id, 1]]
 
 
+def test_bulk_work_that_waits_in_the_queue_is_not_rung_twice(
+    registry: Registry, open_bell: Open, client: redis.Redis
+) -> None:
+    job_id = registry.submit(8)
+    ring_and_close(open_bell(window=3, timeout_s=0.1))
+    client.rpop(QUEUE)  # taken by a node, which is slow to claim it
+    time.sleep(0.2)
+
+    ring_and_close(open_bell(window=3, timeout_s=0.1))
+    assert client.llen(QUEUE) == 2
+
+    time.sleep(1.1)
+    ring_and_close(open_bell(window=3, timeout_s=0.1))
+    assert client.llen(QUEUE) > 2
+    assert job_id in str(messages(client)[0])
+
+
 def test_a_broker_that_is_away_holds_nobody_and_harms_nobody(
     registry: Registry, open_bell: Open, client: redis.Redis
 ) -> None:

@@ -122,10 +122,7 @@ def test_points_of_a_write_are_on_the_side_of_the_commit_that_they_say(
     ledger.note([], done[1:])
 
     assert reached == [
-        ("record.admitted", "rrq"),
         ("record.ready", "rrq"),
-        ("record.admitted", "rrq"),
-        ("record.written", "rrq"),
         ("record.committed", "srr"),
         ("record.ready", "srr"),
         ("record.committed", "sss"),

@@ -29,8 +29,8 @@ def test_an_order_is_obeyed_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])
 def test_an_order_ends_the_process_there(tmp_path: Path, name: str) -> None:
-    (tmp_path / Point.RECORD_WRITTEN).write_text(name)
-    script = "from models.faults import Point, reach; reach(Point.RECORD_WRITTEN); print('went on')"
+    (tmp_path / Point.RECORD_COMMITTED).write_text(name)
+    script = "from models.faults import Point, reach; reach(Point.RECORD_COMMITTED); print('went on')"
 
     ended = subprocess.run(
         [sys.executable, "-c", script],
