@@ -13,7 +13,7 @@ from models.claim import Claim, ClaimedItem, claim
 from models.database import Database
 from models.errors import LeaseLost
 from models.finish import finish
-from models.record import ItemResult, admit, record
+from models.record import ItemResult, record
 from models.searches import NewTrial, SearchProgress, note_search, note_trials
 from models.settle import Found, SearchVerdict, settle_search
 from models.shard import ShardRef
@@ -56,7 +56,7 @@ def _carry(database: Database, job_id: str, number: int, said: str) -> None:
     held = ShardRef(job_id, number), claimed.epoch
     try:
         with database.session() as session:
-            admit(session, *held, [item.index for item in claimed.items])
+            record(session, *held, [], admitted=[item.index for item in claimed.items])
         with database.session() as session:
             if claimed.kind is JobKind.SEARCH:
                 note_search(session, *held, SearchProgress(SearchPhase.WARM, 1, TRIAL.speed, TRIAL.bits, {}))
