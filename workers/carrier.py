@@ -29,7 +29,7 @@ from workers.work import Output, Pass, Work
 
 log = structlog.get_logger(__name__)
 
-POLL_S = 0.2
+POLL_S = 0.5
 LINGER_S = 1.0  # that results of bulk work wait for others to be written with, or for the next admission
 
 Message = Event | EngineLost | Signal

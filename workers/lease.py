@@ -18,7 +18,7 @@ from workers.meters import HEARTBEAT_FAILURES
 
 log = structlog.get_logger(__name__)
 
-LOOK_S = 0.4  # between two looks at the flags: a cancellation is seen within a second
+LOOK_S = 0.6  # between two looks at the flags: a cancellation is seen within a second
 
 Key = tuple[str, int]  # job id, shard number
 
