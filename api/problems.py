@@ -14,13 +14,12 @@ from typing import Any, Final
 
 from apiflask import APIFlask, HTTPError
 from flask import Response, g, json
-from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from api.errors import ApiError, Fault
 from models import errors
+from models.database import is_outage
 from models.errors import RegistryError
 
 log = logging.getLogger(__name__)
@@ -118,7 +117,7 @@ def describe(error: Exception) -> Problem:
         case HTTPError():
             kept = _kept(Headers(error.headers))
             return Problem(error.status_code, _code(error.status_code), str(error.message), headers=kept)
-    if _is_outage(error):
+    if is_outage(error):
         message = "the database does not answer just now"
         return Problem(503, "database_unavailable", message, headers=_retry(503))
     return Problem(500, "internal_error", "the service failed; the request id finds it in the log")
@@ -127,13 +126,6 @@ def describe(error: Exception) -> Problem:
 def _registry_problem(error: RegistryError) -> Problem:
     status, code = next((REGISTRY[kind] for kind in type(error).__mro__ if kind in REGISTRY), (500, "internal_error"))
     return Problem(status, code, str(error), headers=_retry(status) | (FINAL if status == 409 else {}))
-
-
-def _is_outage(error: Exception) -> bool:
-    """Whether the database is away, rather than asked something wrong."""
-    if isinstance(error, DBAPIError):
-        return isinstance(error, OperationalError) or error.connection_invalidated
-    return isinstance(error, PoolTimeout)
 
 
 def _retry(status: int) -> dict[str, str]:

@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import URL, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import InvalidatePoolError
+from psycopg.errors import IdleInTransactionSessionTimeout, ReadOnlySqlTransaction
+from sqlalchemy import URL, Engine, ExceptionContext, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -16,6 +18,11 @@ from models.connection import CONNECT_TIMEOUT_S, MARGIN_S, PING_S, SERVER_TCP, T
 from models.notify import announced
 
 LISTEN_TIMEOUT_S = 1.0
+# Between two statements of a transaction lie milliseconds: who takes so long is frozen, and its locks hold up others.
+# Its kernel still answers for it, so TCP does not tell. Less than a lease.
+IDLE_S: Final = 5
+# Of a connection that is of no use any more: the server has just closed it, or may not write since a failover.
+DISMISSED: Final = (IdleInTransactionSessionTimeout, ReadOnlySqlTransaction)
 
 
 class Database:
@@ -97,9 +104,10 @@ def connect(
     last `trust_s` seconds: for those who try again anyway.
 
     A statement ends after `statement_timeout_ms`, by the server or, where that is silent, by us soon after. Without one
-    it is waited for while the server's machine is there.
+    it is waited for while the server's machine is there. A transaction in which nothing is asked for `IDLE_S` seconds
+    is undone by the server.
     """
-    settings = dict(SERVER_TCP)
+    settings = {**SERVER_TCP, "idle_in_transaction_session_timeout": f"{IDLE_S}s"}
     if statement_timeout_ms is not None:
         settings["statement_timeout"] = str(statement_timeout_ms)
     engine = create_engine(
@@ -118,7 +126,19 @@ def connect(
     )
     _dial(engine, None if statement_timeout_ms is None else statement_timeout_ms / 1000 + MARGIN_S)
     _try_after(engine, trust_s)
+    _drop_dismissed(engine)
     return Database(engine)
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether the database is away, or has given the connection up, rather than been asked something wrong.
+
+    Then the same may succeed a moment later, on another connection.
+    """
+    if isinstance(error, DBAPIError):
+        is_broken = isinstance(error, OperationalError) or error.connection_invalidated
+        return is_broken or isinstance(error.orig, DISMISSED)
+    return isinstance(error, (PoolTimeout, psycopg.OperationalError, *DISMISSED))  # COPY speaks to the driver itself
 
 
 def _dial(engine: Engine, patience_s: float | None) -> None:
@@ -149,6 +169,15 @@ def _try_after(engine: Engine, trust_s: float) -> None:
         except psycopg.Error:
             raise InvalidatePoolError from None
         connection.patience_s = patience_s
+
+
+def _drop_dismissed(engine: Engine) -> None:
+    """Have connections replaced of which the server says that they are of no use, and all that were made before."""
+
+    @event.listens_for(engine, "handle_error")
+    def drop(context: ExceptionContext) -> None:
+        if isinstance(context.original_exception, DISMISSED):
+            context.is_disconnect = True
 
 
 def driver_url(url: str) -> URL:

@@ -1,7 +1,8 @@
 """Retention: jobs that have ended, files, and batches that never became a job are deleted when their time is up.
 
 For their readers jobs and files are gone at once. The rows follow in short transactions of a bounded number of them: a
-job of 50,000 items is taken apart over many, its items first, and thousands of small jobs share one.
+job of 50,000 items is taken apart over many, its items first, and thousands of small jobs share one. Of a job whose end
+is still to be told the texts go in time; its row goes once the delivery has ended.
 """
 
 import time
@@ -22,13 +23,20 @@ ITEMS: Final = 2_000  # that a transaction deletes
 CHUNKS: Final = 200  # the same of pieces of files, which are a quarter of a megabyte
 MOST: Final = 500  # jobs or files that a transaction looks at
 
+IS_TO_BE_TOLD: Final = "EXISTS (SELECT FROM deliveries WHERE job_id = jobs.id AND status = 'waiting')"
+HAS_ITEMS: Final = "EXISTS (SELECT FROM items WHERE job_id = jobs.id)"
+
 # The oldest ones, as many as have `rows` items together. Whoever reads or retries one of them just now has it first.
-DUE_JOBS: Final = text("""
+DUE_JOBS: Final = text(f"""
 SELECT id FROM jobs
 WHERE id IN (
     SELECT id FROM (
         SELECT id, sum(num_items) OVER (ORDER BY delete_at, id) - num_items AS num_before
-        FROM (SELECT * FROM jobs WHERE delete_at <= statement_timestamp() ORDER BY delete_at, id LIMIT :most) AS due
+        FROM (
+            SELECT * FROM jobs
+            WHERE delete_at <= statement_timestamp() AND ({HAS_ITEMS} OR NOT {IS_TO_BE_TOLD})
+            ORDER BY delete_at, id LIMIT :most
+        ) AS due
     ) AS counted
     WHERE num_before < :rows
 )
@@ -60,8 +68,8 @@ DELETE FROM file_chunks WHERE ctid = ANY(ARRAY(SELECT ctid FROM file_chunks WHER
 """)
 
 # A retry outlives the job it was made of: the reference to that becomes null.
-DELETE_JOBS: Final = text("""
-DELETE FROM jobs WHERE id = ANY(:ids) AND NOT EXISTS (SELECT FROM items WHERE job_id = jobs.id)
+DELETE_JOBS: Final = text(f"""
+DELETE FROM jobs WHERE id = ANY(:ids) AND NOT {HAS_ITEMS} AND NOT {IS_TO_BE_TOLD}
 """)
 
 DELETE_FILES: Final = text("""

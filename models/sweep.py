@@ -1,16 +1,22 @@
 """Sweep: the recovery path. Whatever was lost, a message, a worker or a finish, is found here within seconds.
 
-One sweep runs at a time. It waits for no row: what is locked is in somebody's hands and is seen the next time.
+One sweep runs at a time, in short transactions of a bounded number of rows: what was given back to the queues is there
+at once, and a sweep that dies has lost little. It waits for no row: what is locked is in somebody's hands and is seen
+the next time.
 """
 
-from dataclasses import dataclass
-from typing import Final
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final, TypeVar
 
 from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
 from models.audit import forget_audit
 from models.batches import give_up
+from models.database import Database
 from models.deliveries import is_delivery_due
 from models.ending import end_job, withdraw
 from models.faults import Point, reach
@@ -21,11 +27,21 @@ from models.notify import notify
 from models.ring import waiting_queues
 from models.states import ItemStatus, Lane
 
+T = TypeVar("T")
+
+ITEMS: Final = 5_000  # that a transaction ends, unless one job alone has more
+STOP_S: Final = 1.0  # of a sweep's time, for ending what was cancelled or is overdue
+COPY_S: Final = 60.0  # a COPY that has waited for its client so long would be ended with the next it says
+
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep did: shards requeued, jobs ended, deadlines enforced; and what is to be rung: queues, webhooks."""
+    """What a sweep did: shards requeued, jobs ended, deadlines enforced; and what is to be rung: queues, webhooks.
 
+    `is_whole` is False where another sweep was at it and does the rest.
+    """
+
+    is_whole: bool = True
     requeued: int = 0
     ended: int = 0
     expired: int = 0
@@ -54,17 +70,23 @@ IS_STUCK: Final = """(
     OR NOT EXISTS (SELECT FROM shards WHERE job_id = jobs.id AND status IN ('queued', 'running'))
 )"""
 
-CANCELLING: Final = text(f"""
+# As many as have `items` items together. What has ended by the time that its row is locked is left alone.
+STOP: Final = """
 SELECT id FROM jobs
-WHERE status IN ('queued', 'running') AND cancel_requested_at IS NOT NULL AND {IS_STUCK}
-ORDER BY id LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
-""")
+WHERE status IN ('queued', 'running') AND id IN (
+    SELECT id FROM (
+        SELECT id, sum(num_items) OVER (ORDER BY {age}, id) - num_items AS num_before FROM (
+            SELECT * FROM jobs WHERE status IN ('queued', 'running') AND {which} AND {is_stuck}
+            ORDER BY {age}, id LIMIT :limit
+        ) AS found
+    ) AS counted
+    WHERE num_before < :items
+)
+ORDER BY {age}, id FOR NO KEY UPDATE SKIP LOCKED
+"""
 
-OVERDUE: Final = text(f"""
-SELECT id FROM jobs
-WHERE status IN ('queued', 'running') AND expires_at <= statement_timestamp() AND {IS_STUCK}
-ORDER BY expires_at LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
-""")
+CANCELLING: Final = text(STOP.format(age="id", which="cancel_requested_at IS NOT NULL", is_stuck=IS_STUCK))
+OVERDUE: Final = text(STOP.format(age="expires_at", which="expires_at <= statement_timestamp()", is_stuck=IS_STUCK))
 
 # The finish test once more. A queued job has shards by construction, so only running ones can be forgotten.
 DONE: Final = text("""
@@ -75,29 +97,34 @@ ORDER BY id LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
 """)
 
 
-def sweep(session: Session, *, limit: int = 200) -> Swept:
-    """Repair up to `limit` rows of each kind; does nothing while another sweep runs."""
-    if not session.execute(TRY_LOCK).scalar_one():
-        return Swept()
-    requeued = _requeue(session, limit)
-    cancelled = _stop(session, CANCELLING, ItemStatus.CANCELLED, limit)
-    expired = _stop(session, OVERDUE, ItemStatus.EXPIRED, limit)
-    done = [end_job(session, job_id) for job_id in _locked(session, DONE, limit)]
-    forget(session, limit=limit)
-    forget_audit(session, limit=limit)
-    forget_keys(session, limit=limit)
-    give_up(session, limit=limit)
-    forget_workers(session)
-    return Swept(
-        requeued=requeued,
-        ended=sum(cancelled) + sum(expired) + sum(done),
-        expired=len(expired),
-        queues=tuple(waiting_queues(session)),
-        has_webhooks=is_delivery_due(session),
-    )
+# A process frozen within a COPY: no limit of the server's ends the wait for what it sends.
+CUT_OFF: Final = text("""
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND usename = current_user AND application_name LIKE 'skim-%'
+  AND state = 'active' AND wait_event = 'ClientRead' AND query LIKE 'COPY %'
+  AND query_start < statement_timestamp() - make_interval(secs => :copy_s)
+""")
 
 
-def _requeue(session: Session, limit: int) -> int:
+def sweep(database: Database, *, limit: int = 200, items: int = ITEMS, for_s: float = STOP_S) -> Swept:
+    """Repair up to `limit` rows of each kind. Jobs are stopped while there is time, `items` items to a transaction."""
+    requeued = _alone(database, partial(_requeue, limit=limit))
+    if requeued is None:
+        return Swept(is_whole=False)
+    ended, expired = _stop(database, limit, items, for_s)
+    rest = _alone(database, partial(_tidy, limit=limit))
+    if rest is None:
+        return Swept(is_whole=False, requeued=requeued, ended=ended, expired=expired)
+    return replace(rest, requeued=requeued, ended=ended + rest.ended, expired=expired)
+
+
+def _alone(database: Database, step: Callable[[Session], T]) -> T | None:
+    """Do a step in a transaction of its own; None, and nothing done, while another sweep runs."""
+    with database.session() as session:
+        return step(session) if session.execute(TRY_LOCK).scalar_one() else None
+
+
+def _requeue(session: Session, *, limit: int) -> int:
     job_ids = session.execute(REQUEUE, {"limit": limit}).scalars().all()
     for job_id in sorted(set(job_ids)):
         notify(session, job_id)
@@ -106,14 +133,36 @@ def _requeue(session: Session, limit: int) -> int:
     return len(job_ids)
 
 
-def _stop(session: Session, which: TextClause, status: ItemStatus, limit: int) -> list[bool]:
+def _stop(database: Database, limit: int, items: int, for_s: float) -> tuple[int, int]:
+    """Stop what was cancelled and what is overdue, some of each in turn; how many have ended, and were overdue."""
+    until = time.monotonic() + for_s
+    ended, expired, is_left = 0, 0, True
+    while is_left:
+        cancelled = _alone(database, partial(_stop_some, CANCELLING, ItemStatus.CANCELLED, limit, items)) or []
+        overdue = _alone(database, partial(_stop_some, OVERDUE, ItemStatus.EXPIRED, limit, items)) or []
+        ended += sum(cancelled) + sum(overdue)
+        expired += len(overdue)
+        is_left = bool(cancelled or overdue) and time.monotonic() < until
+    return ended, expired
+
+
+def _stop_some(which: TextClause, status: ItemStatus, limit: int, items: int, session: Session) -> list[bool]:
     """Withdraw what nobody holds of the jobs found; for each, whether it ended with that."""
     ended = []
-    for job_id in _locked(session, which, limit):
+    for job_id in session.execute(which, {"limit": limit, "items": items}).scalars().all():
         withdraw(session, job_id, status)
         ended.append(end_job(session, job_id))
     return ended
 
 
-def _locked(session: Session, which: TextClause, limit: int) -> list[str]:
-    return list(session.execute(which, {"limit": limit}).scalars())
+def _tidy(session: Session, *, limit: int) -> Swept:
+    """End what was done and not ended, forget what is past its date, cut off who is frozen; see what is to be rung."""
+    done = [end_job(session, job_id) for job_id in session.execute(DONE, {"limit": limit}).scalars().all()]
+    forget(session, limit=limit)
+    forget_audit(session, limit=limit)
+    forget_keys(session, limit=limit)
+    give_up(session, limit=limit)
+    forget_workers(session)
+    session.execute(CUT_OFF, {"copy_s": COPY_S})
+    queues, has_webhooks = tuple(waiting_queues(session)), is_delivery_due(session)
+    return Swept(ended=sum(done), queues=queues, has_webhooks=has_webhooks)

@@ -194,8 +194,8 @@ class Carrier:
             if self._teller is not None:
                 self._teller.end(item.index, one.choice, output)
             self._advance(item, lambda: item.work.take(one, output))
-        if self._verdict is not None and item.result is None and not item.waiting:
-            item.stop(self._verdict)
+        if self._verdict is not None:
+            self._end_unfinished(item, self._verdict)  # what it has just asked for included
 
     def _output(self, event: Finished, free: int) -> Output:
         logprobs = None if event.logprobs is None else self._text.spelling.content(event.logprobs)
@@ -206,9 +206,13 @@ class Carrier:
         if self._verdict is None:
             self._verdict = verdict
             for item in self._items.values():
-                self._withdraw(item)
-                if not item.waiting and item.result is None:
-                    item.stop(verdict)
+                self._end_unfinished(item, verdict)
+
+    def _end_unfinished(self, item: Item, verdict: ItemStatus) -> None:
+        """Call back what an item has in the engine; end it at once where that is nothing."""
+        self._withdraw(item)
+        if not item.waiting and item.result is None:
+            item.stop(verdict)
 
     def _withdraw(self, item: Item) -> None:
         for request_id in item.waiting:

@@ -62,19 +62,22 @@ def serve_metrics(**_: object) -> None:
 
 @app.task(base=Control, bind=True, name=SWEEP_TASK)  # type: ignore[untyped-decorator]  # Celery has no types
 def sweep_all(self: Control) -> None:
-    """Give expired leases back, end what nobody will end, ring queues that have work, delete what is past its date."""
+    """Give expired leases back, end what nobody will end, ring queues that have work, delete what is past its date.
+
+    A sweep that is `busy`, because another one is at it, has done nothing that others may rely on.
+    """
     if time.monotonic() - self.swept_at < LEAST_S:
         return
     try:
-        with SWEEP_SECONDS.time(), self.database.session() as session:
-            swept = sweep(session, limit=LIMIT)
+        with SWEEP_SECONDS.time():
+            swept = sweep(self.database, limit=LIMIT)
     except SQLAlchemyError as error:
         SWEEPS.labels("failed").inc()
         log.warning("sweep failed", reason=type(error).__name__)
         return
     reach(Point.SWEEP_COMMITTED)
     self.swept_at = time.monotonic()
-    SWEEPS.labels("done").inc()
+    SWEEPS.labels("done" if swept.is_whole else "busy").inc()
     LEASE_EXPIRIES.inc(swept.requeued)
     JOBS_EXPIRED.inc(swept.expired)
     for model, lane in swept.queues:

@@ -6,11 +6,11 @@ from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from models.claim import Claim
-from models.database import Database
+from models.database import Database, is_outage
 from models.faults import Point, reach
 from models.finish import finish, release
 from models.record import ItemResult, record
@@ -110,8 +110,8 @@ class Ledger:
             try:
                 with begin() as session:
                     return write(session)
-            except (InterfaceError, OperationalError, TimeoutError) as error:
-                if time.monotonic() > give_up_at:
+            except SQLAlchemyError as error:
+                if not is_outage(error) or time.monotonic() > give_up_at:
                     raise
                 REGISTRY_RETRIES.inc()
                 log.warning("registry unreachable, trying again", reason=type(error).__name__)

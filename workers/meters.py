@@ -29,7 +29,9 @@ REGISTRY_RETRIES: Final = Counter("skim_registry_retries", "Writes of results th
 LEASE_EXPIRIES: Final = Counter("skim_lease_expiries", "Shards taken from a holder whose lease had run out")
 
 # Control
-SWEEPS: Final = Counter("skim_sweeps", "Sweeps, by whether the registry let them", ["outcome"])
+SWEEPS: Final = Counter(
+    "skim_sweeps", "Sweeps, by whether they were done, had failed, or found another one at it", ["outcome"]
+)
 SWEEP_SECONDS: Final = Histogram("skim_sweep_seconds", "Time of a sweep", buckets=SECONDS)
 JOBS_EXPIRED: Final = Counter("skim_jobs_expired", "Jobs ended by the sweep because their deadline had passed")
 WEBHOOKS: Final = Counter("skim_webhook_deliveries", "Webhooks that were sent, by how it went", ["outcome"])

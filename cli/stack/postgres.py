@@ -32,6 +32,7 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_checkpoints": "off",
+    "log_error_verbosity": "terse",  # details and contexts of errors quote rows, and with them prompts
 }
 
 

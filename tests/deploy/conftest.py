@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -56,6 +58,14 @@ def metrics() -> Mapping[str, frozenset[str]]:
     for collector in (seen, DeviceCollector(lambda: device)):
         found |= _collected(collector)
     return found | {"skim_device_memory_bytes": frozenset({"model", "device", "kind"})}
+
+
+def checker(name: str, package: str) -> str:
+    """Where a program is that checks files of ours. Without it a test is skipped; but not in CI, which brings it."""
+    found = shutil.which(name)
+    if found is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{name} is not installed (Debian: {package})")
+    return str(found)
 
 
 def documents(path: Path) -> list[dict[str, Any]]:

@@ -20,10 +20,11 @@ import kubernetes_validate
 import pytest
 
 from cli.stack import programs
+from cli.stack.postgres import SETTINGS
 from models.opening import NewSearch, open_search
 from models.states import Calibration, JobKind, Lane
 from models.submit import NewJob
-from tests.deploy.conftest import DEPLOY, ROOT, documents
+from tests.deploy.conftest import DEPLOY, ROOT, checker, documents
 from tests.integration.registry.conftest import MODEL, TENANT, Registry
 
 KUBERNETES = "1.33"
@@ -33,7 +34,6 @@ UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 # Servers that begin as root to take over their volume, as their images are made.
 BEGIN_AS_ROOT = {"postgres", "redis"}
 LOOPBACK = "127.0.0.1:"
-SYSTEMD = shutil.which("systemd-analyze")
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +128,34 @@ def test_secrets_are_made_once(tmp_path: Path) -> None:
     assert first["postgres-password"] != first["redis-password"]
 
 
+def test_redis_keeps_what_it_is_told_and_lets_nobody_in(tmp_path: Path) -> None:
+    """An append-only file, nothing thrown away for want of memory, and a password."""
+    subprocess.run([str(DEPLOY / "secrets.sh"), str(tmp_path)], check=True)
+    password = (tmp_path / "redis-password").read_text().strip()
+
+    assert (tmp_path / "redis.conf").read_text().splitlines() == [
+        f"requirepass {password}",
+        "appendonly yes",
+        'save ""',
+        "maxmemory-policy noeviction",
+    ]
+
+
+def test_postgres_quotes_no_rows_in_its_log(services: dict[str, dict[str, Any]]) -> None:
+    assert "log_error_verbosity=terse" in services["postgres"]["command"]
+    assert SETTINGS["log_error_verbosity"] == "terse"
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)])
+def test_a_checker_that_is_missing_is_missed_in_ci(
+    monkeypatch: pytest.MonkeyPatch, ci: str, outcome: type[BaseException]
+) -> None:
+    monkeypatch.setenv("CI", ci)
+
+    with pytest.raises(outcome, match="no-such-checker is not installed"):
+        checker("no-such-checker", "nothing")
+
+
 # Images
 
 
@@ -168,12 +196,11 @@ def test_hadolint_agrees() -> None:
 # systemd
 
 
-@pytest.mark.skipif(SYSTEMD is None, reason="systemd-analyze is not installed")
 def test_systemd_agrees(tmp_path: Path) -> None:
     for path in (*UNITS, DEPLOY / "systemd/skim.target"):
         # It looks whether programs are there: ours are somewhere else.
         (tmp_path / path.name).write_text(path.read_text().replace("/opt/skim/.venv/bin/python", sys.executable))
-    command = [str(SYSTEMD), "verify", "--man=no", *map(str, sorted(tmp_path.iterdir()))]
+    command = [checker("systemd-analyze", "systemd"), "verify", "--man=no", *map(str, sorted(tmp_path.iterdir()))]
 
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 

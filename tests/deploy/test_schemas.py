@@ -6,7 +6,6 @@ A model drops what it does not know, so a name that is misspelt is missing after
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -19,9 +18,8 @@ from grafana_foundation_sdk.cog import plugins
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from tests.deploy.conftest import DEPLOY, documents
+from tests.deploy.conftest import DEPLOY, checker, documents
 
-KUBECTL = shutil.which("kubectl")
 BOARD = json.loads((DEPLOY / "grafana/skim.json").read_text())
 TRUST, SCALED = documents(DEPLOY / "kubernetes/keda.yaml")
 Read = Callable[[Any], Any]
@@ -73,12 +71,13 @@ def test_a_name_that_is_misspelt_is_found(given: Any, read: Read, into: tuple[st
     assert [path.rpartition(".")[2] for path in lost(wrong, read(wrong))] == ["misspelt"]
 
 
-@pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed")
 def test_kustomize_builds_what_is_listed() -> None:
     wanted = [one["kind"] for path in (DEPLOY / "kubernetes").glob("*.yaml") for one in documents(path)]
 
+    kubectl = checker("kubectl", "kubernetes-client")
+
     done = subprocess.run(
-        [str(KUBECTL), "kustomize", str(DEPLOY / "kubernetes")], capture_output=True, text=True, check=False
+        [kubectl, "kustomize", str(DEPLOY / "kubernetes")], capture_output=True, text=True, check=False
     )
 
     assert done.returncode == 0, done.stderr

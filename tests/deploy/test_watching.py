@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 
 import promql_parser
 import pytest
 
-from tests.deploy.conftest import DEPLOY, TARGET, documents
+from tests.deploy.conftest import DEPLOY, TARGET, checker, documents
 
 Metrics = Mapping[str, frozenset[str]]
 
 PROMETHEUS = DEPLOY / "prometheus"
-PROMTOOL = shutil.which("promtool")
 # What Grafana puts in before it asks.
 INSERTED = {"$__rate_interval": "5m", "$model": ".*", "${datasource}": "prometheus"}
 OWN_LABELS = TARGET | {"le"}
@@ -118,7 +116,6 @@ def test_the_guide_leads_somewhere_and_fits_a_screen() -> None:
     assert [line for line in guide.splitlines() if len(line) > 140 and not line.startswith("|")] == []
 
 
-@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -129,6 +126,8 @@ def test_the_guide_leads_somewhere_and_fits_a_screen() -> None:
     ids=" ".join,
 )
 def test_promtool_agrees(arguments: tuple[str, ...]) -> None:
-    done = subprocess.run([str(PROMTOOL), *arguments], cwd=PROMETHEUS, capture_output=True, text=True, check=False)
+    promtool = checker("promtool", "prometheus")
+
+    done = subprocess.run([promtool, *arguments], cwd=PROMETHEUS, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr

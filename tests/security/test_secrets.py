@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
@@ -196,11 +197,34 @@ def live_through(stack: Stack, hook_port: int) -> None:
     assert [stack.service.wait(job_id) for job_id in good] == ["succeeded"] * 2
     assert "failed" in {stack.service.wait(job_id) for job_id in bad}
     until(lambda: stack.service.rows("SELECT 1 FROM deliveries WHERE last_error = 'status 500'"))
+    cut_submission(stack)
     broken = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid()"""
     stack.service.rows(broken)
     until(lambda: stack.send("GET", "/v1/jobs").status_code == 200)
     assert stack.service.wait(stack.submit()) == "succeeded"
+
+
+HALT = """
+CREATE FUNCTION halt() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN NEW; END';
+CREATE TRIGGER halt BEFORE INSERT ON items FOR EACH ROW WHEN (NEW.index = 700) EXECUTE FUNCTION halt()
+"""
+
+
+def cut_submission(stack: Stack) -> None:
+    """Break the connection over which a long submission is written, in the middle of a line of it."""
+    head = json.dumps({"kind": "generate", "model": MODEL, "parameters": {"max_tokens": MAX_TOKENS}})
+    lines = "\n".join([head, *[json.dumps({"prompt": PROMPT})] * 1500])
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    with stack.service.database.engine.begin() as connection:
+        connection.exec_driver_sql(HALT)
+    with ThreadPoolExecutor(1) as pool:
+        headers = {"Content-Type": "application/x-ndjson"}
+        answer = pool.submit(stack.send, "POST", "/v1/jobs", content=lines, headers=headers)
+        until(lambda: stack.service.rows(cut))
+    assert answer.result().status_code == 503, answer.result().text
+    with stack.service.database.engine.begin() as connection:
+        connection.exec_driver_sql("DROP FUNCTION halt CASCADE")
 
 
 def rows_of_errors(service: Service) -> str:
@@ -268,6 +292,7 @@ def test_nothing_tells_what_it_must_not(stack: Stack, server_folder: Path) -> No
     assert len(logs) == len(PROGRAMS) and all(logs)
     assert sum('"event": "request"' in text for text in logs) == 1
     assert "token_out_of_range" in found["rows"]
+    assert any("terminating connection" in text and "COPY items" in text for text in found.values())
     assert "skim_" in found["metrics of the API"] and "skim_" in found["metrics of the control node"]
     assert f'"task": "{SHARD_TASK}"' in found["commands to Redis"]
     assert all(job.id in found["commands to Redis"] for job in stack.service.rows("SELECT id FROM jobs"))

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 WINDOW = 16  # shards of one queue that may be rung and not yet claimed
 RING_TIMEOUT_S = 5.0  # a ring that led to no claim by then counts as lost
-BACKLOG = 12  # times as long, where bulk work still waits in the queue: what was rung most likely lies behind it
+BACKLOG = 60  # times as long, where it may still lie in the queue of bulk work: minutes, where shards are long
 CAPACITY = 256  # queues that may wait to be rung
 
 
@@ -106,9 +106,16 @@ class Bell:
             depth = _depth(queue, producer)
             if depth >= self._window:
                 return
-            timeout_s = self._timeout_s * (BACKLOG if depth and lane is Lane.BULK else 1)
             with self._database.session() as session:
-                refs = ring(session, model, lane, window=self._window, timeout_s=timeout_s)
+                refs = ring(
+                    session,
+                    model,
+                    lane,
+                    window=self._window,
+                    timeout_s=self._timeout_s,
+                    depth=depth if lane is Lane.BULK else 0,
+                    longest_s=self._timeout_s * BACKLOG,
+                )
                 reach(Point.RING_WRITTEN)
             reach(Point.RING_COMMITTED)
             for ref in refs:

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from models.states import JobKind, Lane
 from models.submit import NewItem, NewJob, submit
+from tests.acceptance.workers.echo_engine import ACCEPTED, DRAFTED
 from tests.acceptance.workers.service import MODEL, TENANT, Service, until
 from workers.exporter import NUM_PORTS
 
@@ -98,6 +99,8 @@ def test_worker_and_control_tell_what_they_do(service: Service, first_port: int)
     assert total(worker, "skim_items_ended_total", model=MODEL, lane="bulk", status="succeeded") == 23
     assert total(worker, "skim_tokens_total", kind="completion") == 23 * 5
     assert total(worker, "skim_verifies_total", drafter="plain") == 23 * 5
+    assert total(worker, "skim_drafted_tokens_total", drafter="plain") == 23 * 5 * DRAFTED
+    assert total(worker, "skim_accepted_tokens_total", drafter="plain") == 23 * 5 * ACCEPTED
     assert total(worker, "skim_shards_carried_total", outcome="finish") == 3
     assert total(worker, "skim_epoch_conflicts_total") == 0
     assert (total(worker, "skim_engine_ready"), total(worker, "skim_engine_rows")) == (1, 16)
@@ -118,6 +121,7 @@ def test_a_lease_that_ran_out_and_the_holder_that_came_back_are_counted(service:
     job_id = service.submit(["endless "], max_tokens=2000)
     until(lambda: service.num_running(job_id) == 1)
     node = service.device.find("generate.echo.bulk")
+    until(lambda: total(scrape(place["worker"]), "skim_engine_rows_busy") == 1)
 
     node.suspend()
     until(lambda: total(scrape(place["control"]), "skim_lease_expiries_total") == 1)
@@ -126,3 +130,4 @@ def test_a_lease_that_ran_out_and_the_holder_that_came_back_are_counted(service:
     until(lambda: total(scrape(place["worker"]), "skim_epoch_conflicts_total") == 1)
     service.cancel(job_id)
     assert service.wait(job_id) == "cancelled"
+    until(lambda: total(scrape(place["worker"]), "skim_engine_rows_busy") == 0)

@@ -67,7 +67,6 @@ def test_old_entries_are_forgotten(caller: Caller, database: Database) -> None:
     caller.get("/v1/jobs")
     with database.session() as session:
         session.execute(text("UPDATE audit SET at = now() - interval '91 days'"))
-    with database.session() as session:
-        sweep(session)
+    sweep(database)
 
     assert entries(caller) == []

@@ -194,8 +194,7 @@ def test_a_batch_that_is_being_checked_is_cancelled_once(caller: Caller, databas
 def test_an_expired_batch_is_not_cancelled(caller: Caller, database: Database) -> None:
     made = create(caller, upload(caller, [line("a")])).json
     change(database, "UPDATE jobs SET expires_at = now() - interval '1 s'")
-    with database.session() as session:
-        sweep(session)
+    sweep(database)
 
     assert caller.get(f"/v1/batches/{made['id']}").json["status"] == "expired"
     assert refusal(cancel(caller, made["id"])) == (400, "batch_not_cancellable", "it is expired")

@@ -7,22 +7,26 @@ from dataclasses import replace
 import pytest
 from apiflask import APIFlask
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import text
 
 from api.app import create_app
 from api.exposition import RegistryCollector
 from api.extension import EXTENSION
 from api.settings import Settings
+from models.claim import claim
 from models.database import Database
 from models.keys import Scope
+from models.record import record
+from models.shard import ShardRef
 from tests.integration.api.conftest import MODEL, Caller, MakeCaller
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-def samples(text: str) -> Samples:
+def samples(exposed: str) -> Samples:
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text)
+        for family in text_string_to_metric_families(exposed)
         for sample in family.samples
     }
 
@@ -60,6 +64,23 @@ def test_what_waits_is_told_by_model_and_lane(caller: Caller) -> None:
     assert one(found, "skim_jobs_open", status="queued") == 2
 
 
+def test_what_runs_and_how_long_the_rest_has_waited_are_told(caller: Caller, database: Database) -> None:
+    job = caller.submit(20)
+    with database.session() as session:
+        claimed = claim(session, job["id"], 0, "w_a", lease_s=60)
+        assert claimed is not None
+        record(session, ShardRef(job["id"], 0), claimed.epoch, [], admitted=[0, 1, 2])
+        session.execute(text("UPDATE shards SET created_at = now() - interval '90 s'"))
+
+    found = scrape(caller)
+
+    assert one(found, "skim_items_running", model=MODEL, lane="bulk") == 3
+    assert one(found, "skim_items_claimed", model=MODEL, lane="bulk") == 13
+    assert one(found, "skim_queue_items", model=MODEL, lane="bulk") == 4
+    assert 90 <= one(found, "skim_queue_age_seconds", model=MODEL, lane="bulk") < 150
+    assert one(found, "skim_queue_age_seconds", model=MODEL, lane="interactive") == 0
+
+
 def test_requests_are_counted_by_route(caller: Caller) -> None:
     labels = {"method": "GET", "route": "/v1/jobs/<id:job_id>", "status": "404"}
     before = scrape(caller).get(("skim_http_requests_total", frozenset(labels.items())), 0)
@@ -80,10 +101,10 @@ def test_requests_are_counted_by_route(caller: Caller) -> None:
 def test_no_tenant_and_no_job_is_named(caller: Caller, make_caller: MakeCaller) -> None:
     job = make_caller("ten_secretive").submit(3)
 
-    text = caller.get("/metrics").text
+    told = caller.get("/metrics").text
 
-    assert "secretive" not in text
-    assert job["id"] not in text
+    assert "secretive" not in told
+    assert job["id"] not in told
 
 
 @pytest.mark.parametrize(

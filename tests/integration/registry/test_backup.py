@@ -63,8 +63,7 @@ def test_jobs_go_on_after_a_restore(
     assert there.view(done_id).status == "succeeded"
     assert there.items(open_id) == [("succeeded", 0)] * 2 + [("succeeded", 1), ("running", 1)] + [("queued", 0)] * 2
     there.lapse(open_id, 1)  # by the time of a restore it has long run out
-    with database.session() as session:
-        swept = sweep(session)
+    swept = sweep(database)
     assert (swept.requeued, [model for model, _ in swept.queues]) == (1, [MODEL])
     with pytest.raises(LeaseLost):
         there.record(held, result(3, output="from before"))

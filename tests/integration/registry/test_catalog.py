@@ -65,6 +65,6 @@ def test_a_worker_is_forgotten_after_a_day(registry: Registry) -> None:
     with registry.database.session() as session:
         announce(session, beat("w_a"))
     registry.rows("UPDATE workers SET last_seen_at = now() - interval '25 h'")
+    sweep(registry.database)
     with registry.database.session() as session:
-        sweep(session)
         assert list_workers(session) == []

@@ -2,18 +2,21 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import psycopg
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from models.cancel import cancel
-from models.database import Database, connect, driver_url
+from models.database import Database, connect, driver_url, is_outage
+from models.files import NewFile, add_file
 from models.finish import release
 from models.notify import CHANNEL
 from models.record import ItemResult
 from models.sweep import sweep
+from models.tables.files import FilePurpose
 from tests.integration.registry.conftest import TENANT, Registry, ref_of, result
 
 
@@ -70,6 +73,67 @@ def test_a_statement_that_takes_too_long(database_url: str) -> None:
     with pytest.raises(OperationalError, match="statement timeout"), database.session() as session:
         session.execute(text("SELECT pg_sleep(5)"))
     database.close()
+
+
+@pytest.mark.parametrize("goes_on", [lambda session: session.execute(text("SELECT 1")), lambda session: None])
+def test_who_is_frozen_in_a_transaction_keeps_no_locks(
+    database_url: str, registry: Registry, monkeypatch: pytest.MonkeyPatch, goes_on: Callable[[object], object]
+) -> None:
+    """It learns of it when it goes on or commits, as of a server that went away; the next connection is good."""
+    monkeypatch.setattr("models.database.IDLE_S", 1)
+    database = connect(database_url, pool_size=1, trust_s=60)
+
+    with pytest.raises(DBAPIError) as raised, database.session() as session:
+        session.execute(text("DELETE FROM tenants WHERE id = 'ten_b'"))
+        began = time.monotonic()
+        assert registry.rows("UPDATE tenants SET weight = 2 WHERE id = 'ten_b' RETURNING id") == [("ten_b",)]
+        assert 0.5 < time.monotonic() - began < 5
+        goes_on(session)
+
+    assert is_outage(raised.value)
+    database.ping()
+    database.close()
+
+
+READ_ONLY = """
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = {}', current_database()); END $$
+"""
+
+
+def test_a_server_that_may_only_be_read_since_a_failover(database_url: str, registry: Registry) -> None:
+    """What is connected to it is dropped at once: the address leads to another one by now."""
+    write = text("UPDATE tenants SET weight = 2")
+    registry.rows(READ_ONLY.format("on"))
+    database = connect(database_url, pool_size=1, trust_s=60)
+
+    with pytest.raises(DBAPIError) as raised, database.session() as session:
+        session.execute(write)
+    registry.rows(READ_ONLY.format("off"))
+
+    assert is_outage(raised.value)
+    with database.session() as session:
+        session.execute(write)
+    database.close()
+
+
+def test_a_copy_that_is_cut_off(registry: Registry) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b"x" * 1_000_000
+        registry.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'COPY file_chunks%'")
+        for _ in range(100):
+            yield b"x" * 1_000_000
+
+    with pytest.raises((DBAPIError, psycopg.Error)) as raised, registry.database.session() as session:
+        add_file(session, NewFile(TENANT, "a", FilePurpose.USER_DATA), chunks())
+
+    assert is_outage(raised.value)
+
+
+def test_what_was_asked_wrongly_is_no_outage(database: Database) -> None:
+    with pytest.raises(ProgrammingError) as raised, database.session() as session:
+        session.execute(text("SELECT nothing FROM nowhere"))
+
+    assert not is_outage(raised.value)
 
 
 def test_connections_name_themselves(database_url: str) -> None:
@@ -129,8 +193,7 @@ def give_back(registry: Registry, job_id: str) -> None:
 def lapse(registry: Registry, job_id: str) -> None:
     registry.hold(job_id, 1)
     registry.lapse(job_id, 1)
-    with registry.database.session() as session:
-        sweep(session)
+    sweep(registry.database)
 
 
 def stop(registry: Registry, job_id: str) -> None:

@@ -297,8 +297,7 @@ class Registered(RuleBasedStateMachine):
         return got
 
     def _sweep(self) -> None:
-        with self.registry.database.session() as session:
-            sweep(session)
+        sweep(self.registry.database)
 
     def stop_jobs(self) -> None:
         for job in self.jobs.values():

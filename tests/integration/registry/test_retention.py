@@ -3,6 +3,7 @@
 import pytest
 
 from models.batches import NewBatch, cancel_batch, open_batch, refuse_batch
+from models.deliveries import take_delivery
 from models.errors import FileNotFound, JobNotFound
 from models.files import NewFile, add_file, get_file
 from models.items import stream_items
@@ -11,6 +12,7 @@ from models.retention import forget, forget_files, forget_jobs
 from models.retry import retry
 from models.states import ItemStatus
 from models.tables.files import FilePurpose
+from models.tables.webhooks import DeliveryStatus
 from tests.integration.registry.conftest import TENANT, Registry
 
 PAST_JOB = "UPDATE jobs SET delete_at = now() - interval '1 s' WHERE id = :id"
@@ -94,6 +96,29 @@ def test_a_job_in_somebodys_hands_is_left_for_later(registry: Registry) -> None:
 
     assert registry.rows("SELECT id FROM jobs") == [(busy,)]
     assert registry.rows("SELECT count(*) FROM items WHERE job_id = :id", id=idle) == [(0,)]
+
+
+@pytest.mark.parametrize("status", [DeliveryStatus.DELIVERED, DeliveryStatus.GIVEN_UP])
+def test_what_is_still_to_be_told_of_a_job_outlives_its_texts(registry: Registry, status: DeliveryStatus) -> None:
+    """However often its receiver has to be tried; then it goes too. It holds up no other."""
+    untold = registry.submit(50, shard_items=50, keep_s=60, webhook_url="https://example.org/hook")
+    registry.complete(registry.hold(untold))
+    told = ended(registry, is_past=False)
+    for job_id, age in ((untold, 2), (told, 1)):
+        registry.rows(
+            "UPDATE jobs SET delete_at = now() - make_interval(mins => :age) WHERE id = :id", id=job_id, age=age
+        )
+
+    gone = [forget_some(registry, rows=20) for _ in range(5)]
+    with registry.database.session() as session:
+        taken = take_delivery(session)
+    assert taken is not None
+    registry.rows("UPDATE deliveries SET status = :status, ended_at = now()", status=status)
+
+    assert gone == [20, 20, 10, 3, 0]
+    assert (taken.job["id"], taken.job["status"], taken.job["counts"]["succeeded"]) == (untold, "succeeded", 50)
+    assert forget_some(registry, rows=20) == 1
+    assert registry.rows("SELECT count(*) FROM jobs") == [(0,)]
 
 
 def test_a_large_file_goes_in_pieces_too(registry: Registry) -> None:

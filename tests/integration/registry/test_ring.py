@@ -1,6 +1,7 @@
 """Ring: a small window, fairly shared, at a cost that does not grow with the backlog."""
 
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,9 +17,9 @@ from tests.integration.registry.conftest import MODEL, TENANT, Registry, at_once
 TIMEOUT_S = 5.0
 
 
-def call(registry: Registry, window: int, lane: Lane = Lane.BULK) -> list[ShardRef]:
+def call(registry: Registry, window: int, lane: Lane = Lane.BULK, **queue: float) -> list[ShardRef]:
     with registry.database.session() as session:
-        return ring(session, MODEL, lane, window=window, timeout_s=TIMEOUT_S)
+        return ring(session, MODEL, lane, window=window, timeout_s=TIMEOUT_S, **queue)  # type: ignore[arg-type]
 
 
 def weigh(registry: Registry, **weights: int) -> None:
@@ -45,6 +46,22 @@ def test_a_ring_that_was_lost_is_rung_again(registry: Registry) -> None:
     registry.rows("UPDATE shards SET rung_at = rung_at - interval '6 s' WHERE number = 0")
 
     assert call(registry, 2) == [ShardRef(job_id, 0)]
+
+
+@pytest.mark.parametrize(("depth", "num_lost"), [(0, 6), (1, 5), (4, 2), (6, 0), (9, 0)])
+def test_what_must_have_been_taken_from_the_queue_is_lost_after_a_while(
+    registry: Registry, depth: int, num_lost: int
+) -> None:
+    """Of six that were rung the latest lie in the queue. Two tenants, so that the order is not that of the jobs."""
+    for tenant_id in (TENANT, "ten_b"):
+        registry.submit(3, shard_items=1, tenant_id=tenant_id)
+    order = call(registry, 6)
+    assert call(registry, 6, depth=depth, longest_s=60) == []
+    registry.rows("UPDATE shards SET rung_at = rung_at - interval '6 s'")
+
+    assert call(registry, 6, depth=depth, longest_s=60) == order[:num_lost]
+    registry.rows("UPDATE shards SET rung_at = rung_at - interval '60 s'")
+    assert len(call(registry, 6, depth=6, longest_s=60)) == 6
 
 
 def test_what_was_given_back_is_rung_at_once(registry: Registry) -> None:
@@ -106,6 +123,36 @@ def test_work_is_shared_by_weight_over_time(registry: Registry, window: int, slo
     assert served["ten_heavy"] / 120 == pytest.approx(0.75, abs=0.5 / in_flight + 0.02)
 
 
+@pytest.mark.parametrize("weight", [1, 3])
+def test_shares_are_of_items_whatever_the_size_of_shards(registry: Registry, weight: int) -> None:
+    """One tenant's jobs are of one item, the other's is of shards of sixteen."""
+    weigh(registry, ten_small=weight)
+    small = {registry.submit(1, tenant_id="ten_small") for _ in range(40 * weight)}
+    large = registry.submit(640, shard_items=16)
+    num_started: Counter[str] = Counter()
+    waiting: list[ShardRef] = []
+    held: list[Any] = []
+    while num_started["small"] < len(small):
+        waiting += call(registry, 16 * weight)
+        while waiting and len(held) < 4:
+            ref = waiting.pop(0)
+            held.append(registry.hold(ref.job_id, ref.number))
+            num_started["large" if ref.job_id == large else "small"] += len(held[-1].items)
+        registry.complete(held.pop(0))
+
+    assert num_started["large"] * weight == pytest.approx(num_started["small"], abs=2 * 16 * weight)
+
+
+def test_small_shards_in_a_small_window_starve_nobody(registry: Registry) -> None:
+    """The heavy tenant cannot have as many items in flight as are due to it."""
+    weigh(registry, ten_heavy=100)
+    for _ in range(8):
+        registry.submit(1, tenant_id="ten_heavy")
+    large = registry.submit(32, shard_items=16)
+
+    assert ShardRef(large, 0) in call(registry, 4)
+
+
 def test_nobody_starves_among_many_tenants(registry: Registry) -> None:
     tenants = {f"ten_{number:02}": 1 + number % 5 for number in range(20)}
     weigh(registry, **tenants)
@@ -156,14 +203,20 @@ def test_the_cost_does_not_grow_with_the_backlog(registry: Registry) -> None:
     registry.rows("ANALYZE shards")
     assert len(jobs) == 3
 
-    queue = {"model": MODEL, "lane": "bulk", "timeout_s": TIMEOUT_S, "free": 16}
+    queue = {"model": MODEL, "lane": "bulk"}
     with registry.database.session() as session:
+        session.execute(text("UPDATE shards SET rung_at = created_at WHERE number % 7 = 0"))
+        explain = text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {ringing.RUNG.text}")
+        rung = session.execute(explain, queue | {"depth": 16, "timeout_s": TIMEOUT_S, "longest_s": 60.0}).scalar_one()
+        session.rollback()
         explain = text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {ringing.TOP_UP.text}")
-        (plan,) = session.execute(explain, queue).scalar_one()
+        values = {"since": datetime.now(UTC) - timedelta(seconds=TIMEOUT_S), "free": 16}
+        (plan,) = session.execute(explain, queue | values).scalar_one()
         explain = text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {ringing.WAITING_QUEUES.text}")
         (hop,) = session.execute(explain).scalar_one()
 
     assert "Seq Scan on shards" not in str(plan)
+    assert pages(rung[0]) < 16 * 40
     assert pages(plan) < 16 * 40
     assert pages(hop) < 40
 

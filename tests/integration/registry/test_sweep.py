@@ -1,15 +1,27 @@
 """Sweep: whatever was lost is found, without waiting for anybody."""
 
-import pytest
+import time
+from collections.abc import Iterator
+from typing import Any
 
+import psycopg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from models import sweep as sweeping
 from models.cancel import cancel
+from models.database import connect, is_outage
 from models.deliveries import take_delivery
+from models.files import NewFile, add_file
 from models.finish import release
 from models.keys import Scope, create_key
 from models.record import record
 from models.ring import waiting_queues
 from models.states import Lane
-from models.sweep import Swept, sweep
+from models.sweep import TRY_LOCK, Swept, sweep
+from models.tables.files import FilePurpose
 from models.tally import Counts
 from tests.integration.registry.conftest import MODEL, TENANT, Registry, ref_of, result
 
@@ -17,8 +29,7 @@ BULK = ((MODEL, Lane.BULK),)
 
 
 def clean(registry: Registry, limit: int = 100) -> Swept:
-    with registry.database.session() as session:
-        return sweep(session, limit=limit)
+    return sweep(registry.database, limit=limit)
 
 
 def test_nothing_to_do(registry: Registry) -> None:
@@ -138,12 +149,123 @@ def test_a_limit_is_kept(registry: Registry) -> None:
 
 
 def test_one_sweep_at_a_time(registry: Registry) -> None:
-    job_id = registry.submit(2)
-    registry.hold(job_id)
+    registry.hold(job_id := registry.submit(2))
     registry.lapse(job_id)
     with registry.database.session() as session:
-        assert sweep(session, limit=10).requeued == 1
+        session.execute(TRY_LOCK)
+        assert clean(registry) == Swept(is_whole=False)
+        assert registry.shards(job_id) == [("running", 1)]
+    assert clean(registry) == Swept(requeued=1, queues=BULK)
+
+
+def test_what_was_given_back_is_so_whatever_comes_of_the_rest(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost, cancelled = registry.submit(2), registry.submit(2)
+    registry.hold(lost)
+    registry.lapse(lost)
+    cancel_released(registry, cancelled)
+
+    def die(*_: object) -> None:
+        assert registry.shards(lost) == [("queued", 2)]  # seen by others
+        raise RuntimeError
+
+    monkeypatch.setattr("models.sweep.end_job", die)
+    with pytest.raises(RuntimeError):
+        clean(registry)
+
+    assert registry.shards(lost) == [("queued", 2)]
+
+
+def test_jobs_are_stopped_a_bounded_number_of_items_at_a_time(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None that is larger is left out for it, and all are stopped while there is time."""
+    small, large = ([cancel_released(registry, registry.submit(num)) for _ in range(3)] for num in (2, 5))
+    overdue = [registry.submit(2) for _ in range(3)]
+    for job_id in overdue:
+        registry.overdue(job_id)
+    stopped: list[list[str]] = []
+    stop_some = sweeping._stop_some
+
+    def watch(*given: Any) -> list[bool]:
+        before = ended_jobs(registry)
+        ended = stop_some(*given)
+        stopped.append(sorted(ended_jobs(registry, given[-1]) - before))
+        return ended
+
+    monkeypatch.setattr(sweeping, "_stop_some", watch)
+    first = sweep(registry.database, items=4, for_s=0)
+    rest = sweep(registry.database, items=4, for_s=10)
+
+    assert (first.ended, first.expired, rest.ended, rest.expired) == (4, 2, 5, 1)
+    assert stopped == [
+        small[:2],
+        overdue[:2],
+        [small[2], large[0]],
+        overdue[2:],
+        [large[1]],
+        [],
+        [large[2]],
+        [],
+        [],
+        [],
+    ]
+
+
+def ended_jobs(registry: Registry, session: Session | None = None) -> set[str]:
+    """Those that have ended, as others or a transaction see it."""
+    query = "SELECT id FROM jobs WHERE finished_at IS NOT NULL"
+    rows = registry.rows(query) if session is None else session.execute(text(query)).all()
+    return {row[0] for row in rows}
+
+
+def cancel_released(registry: Registry, job_id: str) -> str:
+    """Have a job cancelled with its shards in somebody's hands, who gives them back."""
+    claims = [registry.hold(job_id, number) for number in range(len(registry.shards(job_id)))]
+    with registry.database.session() as session:
+        cancel(session, TENANT, job_id)
+    for claimed in claims:
+        with registry.database.session() as session:
+            release(session, ref_of(claimed), claimed.epoch, lost=False)
+    return job_id
+
+
+def test_a_job_that_ends_while_it_is_looked_at_is_left_alone(registry: Registry) -> None:
+    """Its lock is waited for by nobody, and what is found under it is what counts."""
+    job_id = registry.submit(2)
+    claimed = registry.hold(job_id)
+    registry.record(claimed, result(0), result(1))
+    registry.overdue(job_id)
+    with registry.database.session() as session:
+        session.execute(text("SELECT FROM jobs WHERE id = :id FOR UPDATE"), {"id": job_id})
         assert clean(registry) == Swept()
+
+
+def test_who_is_frozen_while_it_copies_keeps_no_locks(
+    database_url: str, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server's own limit of a statement does not end the wait."""
+    database = connect(database_url, application_name="skim-frozen", pool_size=1, statement_timeout_ms=200)
+    monkeypatch.setattr("models.sweep.COPY_S", 1.0)
+    alive = "SELECT wait_event FROM pg_stat_activity WHERE application_name = 'skim-frozen'"
+    frozen: list[tuple[str | None, ...]] = []
+
+    def chunks() -> Iterator[bytes]:
+        yield b"x" * 1_000_000
+        for _ in range(2):
+            time.sleep(0.6)
+            frozen.extend(registry.rows(alive))
+            clean(registry)
+        assert registry.rows(alive) == []
+        yield b"x" * 1_000_000
+
+    with pytest.raises((DBAPIError, psycopg.Error)) as raised, database.session() as session:
+        add_file(session, NewFile(TENANT, "a", FilePurpose.USER_DATA), chunks())
+
+    assert is_outage(raised.value)
+    assert frozen == [("ClientRead",)] * 2
+    database.close()
 
 
 def test_what_is_locked_is_left_for_the_next_sweep(registry: Registry) -> None:

@@ -1,13 +1,15 @@
 """A shard on its way through an engine that repeats the prompt: what is written, and what is told on the way."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
 import pytest
 
+from engine.request import Event, Finished, Request
 from models.claim import Claim, claim
 from models.database import Database
 from models.record import ItemResult
@@ -17,6 +19,7 @@ from tests.integration.workers.conftest import Registry
 from tests.unit.workers.conftest import save_tokenizer
 from workers.carrier import Carrier, Outcome
 from workers.item import workshop
+from workers.lease import Signal
 from workers.ledger import Ledger
 from workers.stream import Chunk, Teller
 from workers.text import Text
@@ -34,13 +37,14 @@ def text(tmp_path: Path) -> Text:
 
 
 @contextmanager
-def echoing(text: Text, tmp_path: Path, rows: int) -> Iterator[Link]:
+def echoing(text: Text, tmp_path: Path, rows: int, context: int = CONTEXT) -> Iterator[Link]:
     """A connection to an echo engine in a thread."""
-    server = Server(Echo(text, rows=rows, length=CONTEXT), HELLO, tmp_path / "engine.sock")
+    hello = replace(HELLO, context_length=context)
+    server = Server(Echo(text, rows=rows, length=context), hello, tmp_path / "engine.sock")
     thread = threading.Thread(target=server.run)
     thread.start()
     link = Link(tmp_path / "engine.sock", retry_s=0.01)
-    assert link.wait(5) == HELLO
+    assert link.wait(5) == hello
     yield link
     link.close()
     server.stop()
@@ -115,6 +119,44 @@ def test_results_of_bulk_work_are_written_with_the_next_admission(
     assert [index for _, results in ledger.written for index in results] == [0, 1, 2, 3]
     assert all(admitted for admitted, _ in ledger.written[:-1])
     assert registry.rows("SELECT DISTINCT status FROM items") == [("succeeded",)]
+
+
+LONG_CONTEXT = 600
+
+
+def test_an_item_that_asks_for_more_when_its_job_was_cancelled_is_stopped(
+    registry: Registry, text: Text, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parts of a document end just after the cancellation is heard, and the next level begins with them."""
+    job_id = registry.submit(kind=JobKind.SUMMARIZE, parameters={"max_tokens": 100, "seed": 1})
+    registry.rows(
+        "UPDATE items SET input = jsonb_build_object('document', repeat('Some words. ', 100)) RETURNING index"
+    )
+    claimed = take(registry, job_id)
+    asked: list[str] = []
+    with echoing(text, tmp_path, rows=8, context=LONG_CONTEXT) as link:
+        carrier = Carrier(
+            claimed, Wishes.of(claimed, VOCABULARY), link, Ledger(registry.database, claimed), text, lambda: None
+        )
+        submit = link.submit
+
+        def cancel_at_the_end(request: Request, hear: Callable[[Event], None]) -> None:
+            def hear_too_late(event: Event) -> None:
+                if isinstance(event, Finished):
+                    carrier.hear(Signal.CANCELLED)
+                hear(event)
+
+            asked.append(request.id)
+            submit(request, hear_too_late)
+
+        monkeypatch.setattr(link, "submit", cancel_at_the_end)
+
+        assert carrier.run(workshop(claimed, text, LONG_CONTEXT)) is Outcome.FINISH
+
+    [item] = registry.rows("SELECT status, output, (usage ->> 'completion_tokens')::int AS num FROM items")
+    assert (item.status, item.output) == ("cancelled", None)
+    assert len(asked) > 2  # the parts, and the whole that was called back
+    assert item.num < len(asked) * 100
 
 
 def test_a_token_the_model_lacks_fails_every_item_and_nothing_is_asked(

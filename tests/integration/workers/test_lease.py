@@ -43,8 +43,7 @@ def take(registry: Registry, job_id: str) -> Claim:
 
 
 def swept(registry: Registry) -> int:
-    with registry.database.session() as session:
-        return sweep(session, limit=10).requeued
+    return sweep(registry.database, limit=10).requeued
 
 
 def test_a_lease_is_kept_for_as_long_as_it_is_held(registry: Registry, open_heart: OpenHeart) -> None:

@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import text as sql
 
 from models.claim import claim
+from models.sweep import TRY_LOCK
 from tests.integration.workers.conftest import Registry
-from workers.control import _wake_senders
+from workers.control import _wake_senders, app
 from workers.ledger import Ledger
+from workers.queues import SWEEP_TASK
 from workers.queues import connect as broker
 from workers.report import Report
 
@@ -69,3 +72,17 @@ def test_senders_that_could_not_be_told_are_counted() -> None:
 
     with counted("skim_publish_failures_total", lane="webhooks"):
         _wake_senders(away)
+
+
+def test_a_sweep_that_finds_another_one_at_it_is_not_done(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or nobody would be told when the other one never ends."""
+    sweep_all = app.tasks[SWEEP_TASK]
+    monkeypatch.setitem(vars(sweep_all), "database", registry.database)
+    monkeypatch.setattr("workers.control.LEAST_S", 0)
+
+    with registry.database.session() as session:
+        session.execute(TRY_LOCK)
+        with counted("skim_sweeps_total", 0, outcome="done"), counted("skim_sweeps_total", outcome="busy"):
+            sweep_all()
+    with counted("skim_sweeps_total", outcome="done"):
+        sweep_all()

@@ -1,9 +1,13 @@
-"""A tokenizer that needs no download: one token a byte, a chat template, two special tokens."""
+"""A tokenizer that needs no download: one token a byte, a chat template, two special tokens; and an ear for spans."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -41,3 +45,20 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Text:
 def raw_text(tmp_path_factory: pytest.TempPathFactory) -> Text:
     """A model without one."""
     return Text(save_tokenizer(tmp_path_factory.mktemp("raw"), None))
+
+
+@pytest.fixture(scope="session")
+def told_spans() -> InMemorySpanExporter:
+    """Every span of this process from now on: there is one provider to a process."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    return exporter
+
+
+@pytest.fixture
+def exporter(told_spans: InMemorySpanExporter) -> Iterator[InMemorySpanExporter]:
+    """The spans of the test."""
+    told_spans.clear()
+    yield told_spans

@@ -5,8 +5,6 @@ import sys
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from workers.queues import Origin
@@ -53,12 +51,7 @@ def test_whatever_is_stored_can_be_read() -> None:
     assert Origin.stored({"request": 7, "traceparent": None, "more": "x"}) == Origin()
 
 
-def test_spans_of_items_belong_to_the_clients_trace() -> None:
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    trace.set_tracer_provider(provider)
-
+def test_spans_of_items_belong_to_the_clients_trace(exporter: InMemorySpanExporter) -> None:
     with span("shard", Origin.of("req_1", {"traceparent": GOOD}), {"job": "job_1"}):
         assert Origin.of(None, {}).names == {"trace": TRACE}  # work that is submitted meanwhile belongs to it, too
         note_span("item", 5, 9, {"index": 3}, is_good=False)
