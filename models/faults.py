@@ -70,7 +70,7 @@ class Orders:
             return
         name = taken.read_text()
         if name:
-            os.kill(os.getpid(), signal.Signals[name])
+            signal.raise_signal(signal.Signals[name])  # to this thread: others would let it run on for a moment
 
 
 def _pass(_: Point) -> None:

@@ -40,3 +40,34 @@ def test_an_order_ends_the_process_there(tmp_path: Path, name: str) -> None:
     )
 
     assert (ended.returncode, ended.stdout) == (-signal.Signals[name], b"")
+
+
+@pytest.mark.parametrize("num_threads", [1, 8])
+def test_an_order_stops_the_thread_there_and_then(tmp_path: Path, num_threads: int) -> None:
+    """A signal to the process may be another thread's, and this one would go on until that has its turn."""
+    (tmp_path / Point.CLAIM_WRITTEN).write_text("SIGSTOP")
+    script = f"""
+import threading
+from models.faults import Point, reach
+def work():
+    reach(Point.CLAIM_WRITTEN)
+    print("went on", flush=True)
+def compute():
+    while True:
+        pass
+for target in [compute] * ({num_threads} - 1) + [work]:
+    threading.Thread(target=target, daemon=True).start()
+threading.Event().wait(60)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={**os.environ, "SKIM_FAULTS": str(tmp_path)},
+        stdout=subprocess.PIPE,
+    )
+
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    process.kill()
+    said, _ = process.communicate()
+
+    assert os.WIFSTOPPED(status) and os.WSTOPSIG(status) == signal.SIGSTOP
+    assert said == b""
