@@ -1,8 +1,9 @@
 """How long interactive requests wait for text: at an idle worker, and while bulk work has every row it may have.
 
 ``python -m bench.interactive --documents FILE.jsonl`` starts a stack of its own, streams chat completions one after the
-other as a client, first without other work and then above a bulk job, and stops it. A first token counts when its event
-has arrived. The lag of a piece runs from its entry in Redis, made by the worker's writer, to its event at the client.
+other as a client, in rounds of two arms: without other work, and above a bulk job that has every row it may have. The
+arm that goes first changes from round to round; what both do in a round is compared. A first token counts when its
+event has arrived. The lag of a piece runs from when the engine's process had its tokens to its event at the client.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ import psutil
 from redis import Redis
 
 from bench.bulk import MODEL, TEXT, Service, read_documents
-from bench.report import RESULTS, save
+from bench.report import RESULTS, Spread, save
 from bench.stack import running
 
 BULK_WORDS = 250
 BULK_ITEMS = 400
 MAX_TOKENS = 16
 PAUSE_S = (0.2, 1.0)  # between two requests, so that they meet bulk rounds anywhere
+ARMS = ("idle", "loaded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +51,16 @@ class Quantiles:
 
 @dataclass(slots=True)
 class Seen:
-    """Seconds to first tokens, between pieces, and from a piece's entry in Redis to the client."""
+    """Seconds to first tokens, between pieces, and from the engine to the client: of first pieces, and of all."""
 
     first: list[float] = field(default_factory=list)
     between: list[float] = field(default_factory=list)
+    first_lag: list[float] = field(default_factory=list)
     lag: list[float] = field(default_factory=list)
 
 
 class Asker:
-    """A client that streams, and looks up afterwards when the pieces were written."""
+    """A client that streams, and looks up afterwards when the engine had the pieces. Clocks are one: of this host."""
 
     def __init__(self, service: Service, redis: Redis) -> None:
         self._service = service
@@ -69,30 +72,36 @@ class Asker:
             "model": MODEL,
             "messages": [{"role": "user", "content": TEXT.format(document=document)}],
             "max_tokens": MAX_TOKENS,
+            "temperature": 0,
             "stream": True,
         }
-        began, times, name = time.perf_counter(), list[tuple[float, float]](), ""
+        began, name, said = time.monotonic(), "", ""
+        times: dict[int, float] = {}  # when the event with the text from so many characters on came
         with self._service.http.stream("POST", "/v1/chat/completions", json=body) as answer:
             answer.raise_for_status()
             for line in answer.iter_lines():
-                now = time.perf_counter(), time.time()
+                now = time.monotonic()
                 if not line.startswith("data: {"):
                     continue
                 chunk = json.loads(line.removeprefix("data: "))
                 name = chunk["id"]
-                if chunk["choices"][0]["delta"].get("content"):
-                    times.append(now)
-        clock = [one for one, _ in times]
-        seen.first.append(clock[0] - began)
-        seen.between += [later - earlier for earlier, later in pairwise(clock)]
-        written = self._written(f"skim:told:job_{name.removeprefix('chatcmpl-')}:0")
-        seen.lag += [wall - at for (_, wall), at in zip(times, written, strict=False)]
+                if content := chunk["choices"][0]["delta"].get("content"):
+                    times[len(said)] = now
+                    said += content
+        emitted = self._emitted(f"skim:told:job_{name.removeprefix('chatcmpl-')}:0")
+        seen.first.append(times[0] - began)
+        seen.between += [later - earlier for earlier, later in pairwise(times.values())]
+        seen.first_lag.append(times[0] - emitted[0])
+        seen.lag += [times[offset] - at for offset, at in emitted.items()]
 
-    def _written(self, key: str) -> list[float]:
-        """When each piece with text came to Redis, in seconds since 1970, by the id of its entry."""
+    def _emitted(self, key: str) -> dict[int, float]:
+        """When the engine had the tokens of each piece with text, by the characters before it.
+
+        Not of text that was held back to the end: that comes with no tokens.
+        """
         entries: Any = self._redis.xrange(key)
-        pieces = [(place, json.loads(fields[b"piece"])) for place, fields in entries]
-        return [int(place.split(b"-")[0]) / 1000 for place, piece in pieces if piece["text"]]
+        found = [(json.loads(fields[b"piece"]), fields.get(b"emitted_at")) for _, fields in entries]
+        return {piece["offset"]: float(at) for piece, at in found if piece["text"] and at is not None}
 
     def ask_all(self, documents: Sequence[str], pauses: random.Random) -> Seen:
         """One request after the other."""
@@ -111,9 +120,11 @@ def redis_of(port: int) -> Redis:
 
 
 def saturate(service: Service, documents: Sequence[str]) -> str:
-    """Submit bulk work and return its job's id once it has all the rows that bulk work may have."""
-    messages = [[{"role": "user", "content": TEXT.format(document=one)}] for one in documents]
-    inputs = [{"messages": messages[number % len(messages)]} for number in range(BULK_ITEMS)]
+    """Submit bulk work and return its job's id once it has all the rows that bulk work may have.
+
+    Its prompts are bare texts: where they began like the interactive ones, the engine would copy instead of compute.
+    """
+    inputs = [{"prompt": documents[number % len(documents)]} for number in range(BULK_ITEMS)]
     body = {"kind": "generate", "model": MODEL, "inputs": inputs, "priority": "bulk", "parameters": {"max_tokens": 64}}
     job = service.http.post("/v1/jobs", json=body).raise_for_status().json()
     rows = service.http.get("/v1/workers").raise_for_status().json()["data"][0]["rows"]
@@ -123,44 +134,83 @@ def saturate(service: Service, documents: Sequence[str]) -> str:
     return str(job["id"])
 
 
+def desaturate(service: Service, job_id: str) -> None:
+    """Cancel bulk work and wait until none of it runs. Raises RuntimeError if it had not had the rows to the end."""
+    left = counts(service, job_id)
+    service.http.post(f"/v1/jobs/{job_id}/cancel").raise_for_status()
+    while counts(service, job_id)["running"]:
+        time.sleep(0.2)
+    if not left["queued"]:
+        raise RuntimeError("bulk work had ended before the interactive requests: the arm was not loaded")
+
+
 def counts(service: Service, job_id: str) -> dict[str, int]:
     """What the items of a job are."""
     found: dict[str, int] = service.http.get(f"/v1/jobs/{job_id}").raise_for_status().json()["counts"]
     return found
 
 
+def loaded(service: Service, asker: Asker, prompts: Sequence[str], bulk: Sequence[str]) -> tuple[Seen, float]:
+    """The arm above bulk work, and the bulk items done a second meanwhile."""
+    job_id = saturate(service, bulk)
+    before, began = counts(service, job_id)["succeeded"], time.monotonic()
+    seen = asker.ask_all(prompts, random.Random(1))
+    rate = (counts(service, job_id)["succeeded"] - before) / (time.monotonic() - began)
+    desaturate(service, job_id)
+    return seen, rate
+
+
 def measure(arguments: argparse.Namespace, service: Service) -> dict[str, Any]:
-    """Both arms, with the same prompts and pauses."""
+    """Both arms in every round, with the same prompts and pauses."""
     prompts = read_documents(arguments.documents, arguments.count, arguments.words)
+    bulk = read_documents(arguments.documents, arguments.count + 100, BULK_WORDS)[arguments.count :]
     asker = Asker(service, redis_of(arguments.port))
     service.wait_ready()
     asker.ask(prompts[0], Seen())
-    idle = asker.ask_all(prompts, random.Random(1))
-    job_id = saturate(service, read_documents(arguments.documents, 100, BULK_WORDS))
-    before, began = counts(service, job_id)["succeeded"], time.perf_counter()
-    loaded = asker.ask_all(prompts, random.Random(1))
-    done, took = counts(service, job_id)["succeeded"] - before, time.perf_counter() - began
-    service.http.post(f"/v1/jobs/{job_id}/cancel").raise_for_status()
+    rounds: dict[str, list[Seen]] = {arm: [] for arm in ARMS}
+    rates = []
+    for number in range(arguments.rounds):
+        for arm in ARMS if number % 2 == 0 else reversed(ARMS):
+            if arm == "idle":
+                rounds[arm].append(asker.ask_all(prompts, random.Random(1)))
+            else:
+                seen, rate = loaded(service, asker, prompts, bulk)
+                rounds[arm].append(seen)
+                rates.append(rate)
+    names = Seen.__slots__
     return {
-        "first_s": {"idle": idle.first, "loaded": loaded.first},
-        "between_s": {"idle": idle.between, "loaded": loaded.between},
-        "lag_s": {"idle": idle.lag, "loaded": loaded.lag},
-        "bulk": {"items": done, "seconds": took},
+        **{f"{name}_s": {arm: [getattr(one, name) for one in rounds[arm]] for arm in ARMS} for name in names},
+        "ratio_p50": Spread.of(ratios(rounds, 0.5)),
+        "ratio_p95": Spread.of(ratios(rounds, 0.95)),
+        "bulk_items_per_s": Spread.of(rates),
     }
 
 
+def ratios(rounds: dict[str, list[Seen]], quantile: float) -> list[float]:
+    """The time to the first token above bulk work over the idle one, round by round."""
+    idle, above = ([float(np.quantile(one.first, quantile)) for one in rounds[arm]] for arm in ARMS)
+    return [b / a for a, b in zip(idle, above, strict=True)]
+
+
 def table(results: dict[str, Any]) -> str:
-    """Quantiles of everything."""
+    """Quantiles of everything, then the first tokens round by round."""
     lines = ["| | p50, ms | p95, ms | most, ms | n |", "|---|---|---|---|---|"]
-    names = {"first_s": "first token", "between_s": "between pieces", "lag_s": "piece, Redis to client"}
+    names = {
+        "first_s": "first token",
+        "between_s": "between pieces",
+        "first_lag_s": "first piece, engine to client",
+        "lag_s": "any piece, engine to client",
+    }
     for field_name, name in names.items():
-        for arm, values in results[field_name].items():
-            lines.append(f"| {name}, {arm} | {Quantiles.of(values)} |")
-    first = {arm: Quantiles.of(values) for arm, values in results["first_s"].items()}
-    p50, p95 = (getattr(first["loaded"], one) / getattr(first["idle"], one) for one in ("p50", "p95"))
-    bulk = results["bulk"]
-    lines.append(f"\nFirst token above bulk work over idle: {p50:.2f} (p50), {p95:.2f} (p95).")
-    lines.append(f"Bulk items done meanwhile: {bulk['items']} in {bulk['seconds']:.0f} s.")
+        pooled = {arm: Quantiles.of(list(chain(*results[field_name][arm]))) for arm in ARMS}
+        lines += [f"| {name}, {arm} | {pooled[arm]} |" for arm in ARMS]
+    lines += ["", "| first token, round by round | p50, ms | p95, ms | most, ms | n |", "|---|---|---|---|---|"]
+    for number, pair in enumerate(zip(*(results["first_s"][arm] for arm in ARMS), strict=True), 1):
+        lines += [f"| {number}, {arm} | {Quantiles.of(values)} |" for arm, values in zip(ARMS, pair, strict=True)]
+    lines.append(
+        f"\nFirst token above bulk work over idle, each round's: {results['ratio_p50']} (p50),"
+        f" {results['ratio_p95']} (p95). Bulk items done a second meanwhile: {results['bulk_items_per_s']}."
+    )
     return "\n".join(lines)
 
 
@@ -172,8 +222,8 @@ def plot(path: Path, results: dict[str, Any]) -> None:
     from matplotlib import pyplot  # noqa: PLC0415
 
     figure, axes = pyplot.subplots(figsize=(6.0, 3.2), layout="constrained")
-    for arm, values in results["first_s"].items():
-        axes.ecdf([1e3 * one for one in values], label=arm)
+    for arm, rounds in results["first_s"].items():
+        axes.ecdf([1e3 * one for one in chain(*rounds)], label=arm)
     axes.set_xlabel("ms to the first token, at the client")
     axes.set_ylabel("share of requests")
     axes.set_xlim(left=0)
@@ -186,7 +236,8 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=Path, required=True, help="JSON Lines with a member `document`")
-    parser.add_argument("--count", type=int, default=40, help="requests of each arm")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--count", type=int, default=24, help="requests of each arm in a round")
     parser.add_argument("--words", type=int, default=120, help="of each interactive prompt")
     parser.add_argument("--port", type=int, default=8790)
     arguments = parser.parse_args()

@@ -1,6 +1,6 @@
 """What goes into the engine and what comes out. No torch here: both ends of the worker's socket use it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from engine.errors import BadRequest
@@ -173,12 +173,16 @@ class Progress:
 
     The tokens of all ``Progress`` events, in order, are those of ``Finished``. A stop string may span several events:
     who shows text as it comes holds back what could still become one.
+
+    ``emitted_at`` is when the engine's process had it, in seconds of ``time.monotonic``, which all processes of a Linux
+    host share; None where nobody noted it. It is no part of what was decoded.
     """
 
     id: str
     start: int
     tokens: tuple[int, ...]
     logprobs: tuple[TokenLogprob, ...] | None = None
+    emitted_at: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

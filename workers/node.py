@@ -71,7 +71,7 @@ class Node:
             is_alive=lambda: self.link.stalled_s() < settings.stall_s,
         )
         self.writer = TextWriter(settings.redis_url)
-        self.sink: Sink = partial(_tell, self.writer)  # who is told of output as it comes
+        self.sink: Sink = partial(tell, self.writer)  # who is told of output as it comes
         self.searching = threading.Lock()  # held by whoever carries a shard of a search: one at a time
         self._stop_at: float | None = None
         self._texts: dict[str, Text] = {}
@@ -117,7 +117,8 @@ class Node:
         self._pulse.close()
 
 
-def _tell(writer: TextWriter, chunk: Chunk) -> None:
+def tell(writer: TextWriter, chunk: Chunk) -> None:
+    """Hand a chunk to whoever reads the item's text."""
     piece = Piece(
         choice=chunk.choice,
         start=chunk.start,
@@ -127,7 +128,7 @@ def _tell(writer: TextWriter, chunk: Chunk) -> None:
         logprobs=chunk.logprobs,
         finish_reason=chunk.finish_reason,
     )
-    writer.put(chunk.job_id, chunk.index, piece)
+    writer.put(chunk.job_id, chunk.index, piece, chunk.emitted_at)
 
 
 def attach(app: Celery, settings: WorkerSettings) -> None:

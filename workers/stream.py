@@ -5,7 +5,7 @@ order, are its output.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.request import Progress
@@ -21,7 +21,8 @@ class Chunk:
 
     `start` counts the choice's tokens before `tokens`, `offset` its characters before `text` (which may lag behind the
     tokens). An item that is done again starts again at 0 with the same text. `logprobs` has an entry a token, as the
-    API shows them. The last chunk of a choice has a `finish_reason`; of one that fails there is none.
+    API shows them. The last chunk of a choice has a `finish_reason`; of one that fails there is none. `emitted_at` is
+    that of the `Progress`.
     """
 
     job_id: str
@@ -33,6 +34,7 @@ class Chunk:
     text: str
     logprobs: list[dict[str, Any]] | None = None
     finish_reason: str | None = None
+    emitted_at: float | None = None
 
 
 Sink = Callable[[Chunk], None]  # called by the thread that carries the shard: it must neither block nor raise
@@ -101,7 +103,8 @@ class Teller:
         stream = self._stream(index, choice)
         offset, text = stream.num_characters, stream.push(event.tokens)
         logprobs = None if event.logprobs is None else self._text.spelling.content(event.logprobs)
-        self._sink(Chunk(self._job_id, index, choice, event.start, event.tokens, offset, text, logprobs))
+        chunk = Chunk(self._job_id, index, choice, event.start, event.tokens, offset, text, logprobs)
+        self._sink(replace(chunk, emitted_at=event.emitted_at))
 
     def end(self, index: int, choice: int, output: Output) -> None:
         """A choice has ended."""

@@ -26,6 +26,7 @@ TIMEOUT_S: Final = 2.0  # more than anybody waits for a piece
 PAUSE_S: Final = 1.0  # after a failure
 
 _FIELD = "piece"
+_EMITTED = "emitted_at"  # beside the piece: readers of earlier releases know the piece's fields and no others
 
 
 class Untold(Exception):
@@ -49,20 +50,34 @@ class Piece:
     finish_reason: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A piece on its way, and when the engine had it where that is known (seconds, monotonic clock of its host)."""
+
+    key: str
+    piece: Piece
+    emitted_at: float | None
+
+    @property
+    def fields(self) -> dict[Any, Any]:
+        piece = {_FIELD: json.dumps(asdict(self.piece))}
+        return piece if self.emitted_at is None else {**piece, _EMITTED: self.emitted_at}
+
+
 class TextWriter:
     """Writes pieces from a thread of its own. `put` never blocks; the thread starts with the first piece."""
 
     def __init__(self, redis_url: str) -> None:
         self._redis_url = redis_url
-        self._waiting: queue.Queue[tuple[str, Piece] | None] = queue.Queue(CAPACITY)
+        self._waiting: queue.Queue[_Entry | None] = queue.Queue(CAPACITY)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def put(self, job_id: str, index: int, piece: Piece) -> None:
-        """Note a piece; dropped where too many wait."""
+    def put(self, job_id: str, index: int, piece: Piece, emitted_at: float | None = None) -> None:
+        """Note a piece; dropped where too many wait. `emitted_at` is for whoever measures: readers do not need it."""
         self._start()
         try:
-            self._waiting.put_nowait((_key(job_id, index), piece))
+            self._waiting.put_nowait(_Entry(_key(job_id, index), piece, emitted_at))
         except queue.Full:
             PIECES_DROPPED.inc()
             log.warning("a piece of text was dropped", job=job_id, index=index)
@@ -97,9 +112,9 @@ class TextWriter:
                 self._drop()
         client.close()
 
-    def _collect(self) -> tuple[list[tuple[str, Piece]], bool]:
+    def _collect(self) -> tuple[list[_Entry], bool]:
         """What waits, at most `BURST` pieces, and whether more may come."""
-        burst: list[tuple[str, Piece]] = []
+        burst: list[_Entry] = []
         one = self._waiting.get()
         while one is not None:
             burst.append(one)
@@ -158,13 +173,13 @@ def _pieces(index: int, entries: Any) -> Iterator[tuple[int, str, Piece]]:
         yield index, place.decode(), Piece(**json.loads(fields[_FIELD.encode()]))
 
 
-def _write(client: Redis, burst: list[tuple[str, Piece]]) -> None:
+def _write(client: Redis, burst: list[_Entry]) -> None:
     if not burst:
         return
     with client.pipeline(transaction=True) as pipe:  # a stream that was cut off from its expiry would stay for ever
-        for key, piece in burst:
-            pipe.xadd(key, {_FIELD: json.dumps(asdict(piece))}, maxlen=MAX_PIECES, approximate=True)
-        for key in {key for key, _ in burst}:
+        for entry in burst:
+            pipe.xadd(entry.key, entry.fields, maxlen=MAX_PIECES, approximate=True)
+        for key in {entry.key for entry in burst}:
             pipe.expire(key, KEEP_S)
         pipe.execute()
 

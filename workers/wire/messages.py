@@ -180,6 +180,7 @@ def event_frame(event: Event) -> Frame:
                 "start": event.start,
                 "tokens": list(event.tokens),
                 "logprobs": _listed(event.logprobs),
+                "emitted_at": event.emitted_at,
             }
         case Finished():
             return {
@@ -222,7 +223,8 @@ def _said(kind: str, fields: dict[str, Any]) -> Hello | Pulse | Event | None:  #
             return Admitted(fields["id"])
         case "progress":
             logprobs = _logprobs(fields["logprobs"])
-            return Progress(fields["id"], fields["start"], tuple(fields["tokens"]), logprobs)
+            emitted_at = fields.get("emitted_at")  # engines of earlier releases do not say
+            return Progress(fields["id"], fields["start"], tuple(fields["tokens"]), logprobs, emitted_at)
         case "finished":
             return _finished(fields)
         case "failed":

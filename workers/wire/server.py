@@ -10,6 +10,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -207,6 +208,8 @@ class Server:
                 self._tell(*owner, event)
 
     def _tell(self, connection: Connection, request_id: str, event: Event | SearchEvent) -> None:
+        if isinstance(event, Progress):
+            event = replace(event, emitted_at=time.monotonic())
         try:
             frame = event_frame(event) if isinstance(event, Event) else search_event_frame(event)
             connection.send({**frame, "id": request_id})

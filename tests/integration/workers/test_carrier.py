@@ -1,11 +1,14 @@
 """A shard on its way through an engine that repeats the prompt: what is written, and what is told on the way."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +24,9 @@ from workers.carrier import Carrier, Outcome
 from workers.item import workshop
 from workers.lease import Signal
 from workers.ledger import Ledger
-from workers.stream import Chunk, Teller
+from workers.node import tell
+from workers.queues.told import TextReader, TextWriter, connect
+from workers.stream import Chunk, Sink, Teller
 from workers.text import Text
 from workers.wire import Hello, Link, Server
 from workers.wishes import Wishes
@@ -65,9 +70,9 @@ def take(registry: Registry, job_id: str) -> Claim:
     return claimed
 
 
-def carry(registry: Registry, link: Link, text: Text, claimed: Claim, told: list[Chunk]) -> Outcome:
+def carry(registry: Registry, link: Link, text: Text, claimed: Claim, sink: Sink | None = None) -> Outcome:
     wishes = Wishes.of(claimed, VOCABULARY)
-    teller = Teller(claimed.job_id, wishes.stops, text, told.append)
+    teller = None if sink is None else Teller(claimed.job_id, wishes.stops, text, sink)
     carrier = Carrier(claimed, wishes, link, Ledger(registry.database, claimed), text, lambda: None, teller)
     return carrier.run(workshop(claimed, text, CONTEXT))
 
@@ -77,7 +82,7 @@ def test_choices_are_told_as_they_come_and_written_at_the_end(registry: Registry
     job_id = registry.submit(2, shard_items=2, parameters=parameters, options={"stream": True})
     told: list[Chunk] = []
 
-    assert carry(registry, link, text, take(registry, job_id), told) is Outcome.FINISH
+    assert carry(registry, link, text, take(registry, job_id), told.append) is Outcome.FINISH
 
     outputs = ["item 0it", "item 1it"]
     rows = registry.rows("SELECT output, choices, usage FROM items ORDER BY index")
@@ -90,6 +95,29 @@ def test_choices_are_told_as_they_come_and_written_at_the_end(registry: Registry
         assert "".join(piece.text for piece in pieces) == outputs[index]
         assert [(piece.start, piece.offset) for piece in pieces] == [(at, at) for at in range(9)]
         assert [piece.finish_reason for piece in pieces] == [None] * 8 + ["length"]
+
+
+def test_redis_says_of_every_piece_when_the_engine_had_it(
+    registry: Registry, link: Link, text: Text, redis_url: str
+) -> None:
+    """The engine's process has noted it; the end of the text comes with no progress, so nothing is said of that."""
+    job_id = registry.submit(parameters={"max_tokens": 8, "seed": 1}, options={"stream": True})
+    writer, reader, client = TextWriter(redis_url), TextReader(redis_url), connect(redis_url, 2.0)
+    began = time.monotonic()
+
+    assert carry(registry, link, text, take(registry, job_id), partial(tell, writer)) is Outcome.FINISH
+
+    writer.close()
+    ended = time.monotonic()
+    entries: Any = client.xrange(f"skim:told:{job_id}:0")
+    pieces = [piece for _, _, piece in reader.read(job_id, {0: "0"}, 1.0)]
+    reader.close()
+    client.close()
+    *times, last = [fields.get(b"emitted_at") for _, fields in entries]
+    moments = [float(one) for one in times]
+    assert [began, *moments, ended] == sorted({began, *moments, ended})
+    assert (len(moments), last) == (8, None)
+    assert "".join(piece.text for piece in pieces) == "item 0it"
 
 
 class Counting(Ledger):
@@ -165,7 +193,7 @@ def test_a_token_the_model_lacks_fails_every_item_and_nothing_is_asked(
     parameters = {"max_tokens": 4, "seed": 1, "stop_token_ids": [VOCABULARY]}
     job_id = registry.submit(2, shard_items=2, parameters=parameters)
 
-    assert carry(registry, link, text, take(registry, job_id), []) is Outcome.FINISH
+    assert carry(registry, link, text, take(registry, job_id)) is Outcome.FINISH
 
     rows = registry.rows("SELECT status, attempts, error ->> 'code' FROM items")
     assert rows == [("failed", 0, "token_out_of_range")] * 2
@@ -193,7 +221,7 @@ def test_what_cannot_be_prepared_fails_every_item(
         RETURNING index"""
     )
 
-    assert carry(registry, link, text, take(registry, job_id), []) is Outcome.FINISH
+    assert carry(registry, link, text, take(registry, job_id)) is Outcome.FINISH
 
     assert registry.rows("SELECT status, attempts, error ->> 'code' FROM items") == [("failed", 0, code)] * 2
 
@@ -212,7 +240,7 @@ def test_an_item_that_cannot_be_prepared_fails_alone(
     job_id = registry.submit(3, shard_items=3, kind=kind)
     registry.rows("UPDATE items SET input = CAST(:bad AS jsonb) WHERE index = 1 RETURNING index", bad=bad)
 
-    assert carry(registry, link, text, take(registry, job_id), []) is Outcome.FINISH
+    assert carry(registry, link, text, take(registry, job_id)) is Outcome.FINISH
 
     rows = registry.rows("SELECT status, error ->> 'code' FROM items ORDER BY index")
     assert rows == [("succeeded", None), ("failed", "internal_error"), ("succeeded", None)]
@@ -221,6 +249,6 @@ def test_an_item_that_cannot_be_prepared_fails_alone(
 def test_a_drafter_of_a_later_release_fails_every_item(registry: Registry, link: Link, text: Text) -> None:
     job_id = registry.submit(2, shard_items=2, decoding={"drafter": "oracle"})
 
-    assert carry(registry, link, text, take(registry, job_id), []) is Outcome.FINISH
+    assert carry(registry, link, text, take(registry, job_id)) is Outcome.FINISH
 
     assert registry.rows("SELECT DISTINCT status, error ->> 'code' FROM items") == [("failed", "internal_error")]

@@ -109,6 +109,15 @@ def test_an_event_survives_the_trip(event: Event) -> None:
     assert parse_event(next(Buffer().feed(pack(event_frame(event))))) == event
 
 
+def test_when_progress_was_emitted_survives_the_trip() -> None:
+    """Comparison leaves it out."""
+    frame = event_frame(Progress("a", 3, (1, 2), emitted_at=12.5))
+
+    told = [parse_event(one) for one in (frame, {name: frame[name] for name in frame if name != "emitted_at"})]
+
+    assert [one.emitted_at for one in told if isinstance(one, Progress)] == [12.5, None]
+
+
 def test_hello_and_pulse_survive_the_trip() -> None:
     hello = Hello(
         "/models/tiny", 2048, "float32", "cpu", "cpu", 16, 256, (0, 2), ("auto", "plain"), "no skipping", {"verify": {}}

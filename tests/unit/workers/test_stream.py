@@ -72,14 +72,14 @@ def test_chunks_say_where_they_belong(text: Text) -> None:
     teller = Teller("job_1", ("stop",), text, told.append)
     (h, i) = text.prompt("hi")
 
-    teller.add(3, 1, Progress("x", 0, (h,), (TokenLogprob(h, -0.5),)))
+    teller.add(3, 1, Progress("x", 0, (h,), (TokenLogprob(h, -0.5),), emitted_at=12.5))
     teller.add(3, 0, Progress("y", 0, (i,)))
     teller.add(3, 1, Progress("x", 1, text.prompt("is")))
     teller.end(3, 1, Output("hisss", FinishReason.STOP))
 
     logprobs = [{"token": "h", "logprob": -0.5, "bytes": [ord("h")], "top_logprobs": []}]
     assert told == [
-        Chunk("job_1", 3, 1, 0, (h,), 0, "h", logprobs),
+        Chunk("job_1", 3, 1, 0, (h,), 0, "h", logprobs, emitted_at=12.5),
         Chunk("job_1", 3, 0, 0, (i,), 0, "i"),
         Chunk("job_1", 3, 1, 1, text.prompt("is"), 1, "i"),
         Chunk("job_1", 3, 1, 3, (), 2, "sss", finish_reason="stop"),
