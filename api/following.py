@@ -49,8 +49,14 @@ class Told:
         self.tokens = max(self.tokens, piece.start + piece.num_tokens)
         self.characters = max(self.characters, piece.offset + len(piece.text))
         self.is_over = piece.finish_reason is not None
-        logprobs = None if piece.logprobs is None else piece.logprobs[old_tokens:]
-        new = replace(piece, text=piece.text[old_characters:], logprobs=logprobs)
+        new = replace(
+            piece,
+            start=piece.start + old_tokens,
+            num_tokens=max(0, piece.num_tokens - old_tokens),
+            offset=piece.offset + old_characters,
+            text=piece.text[old_characters:],
+            logprobs=None if piece.logprobs is None else piece.logprobs[old_tokens:],
+        )
         return new if new.text or new.logprobs or new.finish_reason else None
 
 

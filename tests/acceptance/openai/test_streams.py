@@ -42,6 +42,12 @@ def complete(client: OpenAI, **asked: Any) -> list[Chunk]:
     return list(stream)
 
 
+def offsets(chunks: list[Chunk]) -> list[int]:
+    """Where the tokens of the first choice are said to begin."""
+    listed = [choice.logprobs for chunk in chunks for choice in chunk.choices if choice.index == 0]
+    return [offset for one in listed if one is not None for offset in one.text_offset or []]
+
+
 def said(num_tokens: int) -> str:
     """What the model says, which may end in the middle of a character."""
     return echo(SAID.encode().decode("latin-1"), num_tokens).encode("latin-1").decode(errors="replace")
@@ -92,15 +98,8 @@ def test_a_completion_of_several_prompts(client: OpenAI) -> None:
         index: "".join(choice.text for chunk in chunks for choice in chunk.choices if choice.index == index)
         for index in range(2)
     }
-    offsets = [
-        offset
-        for chunk in chunks
-        for choice in chunk.choices
-        if choice.index == 0 and choice.logprobs
-        for offset in choice.logprobs.text_offset or []
-    ]
     assert texts == {0: "abcabc", 1: "xyxyxy"}
-    assert offsets == list(range(6))
+    assert offsets(chunks) == list(range(6))
     assert {chunk.object for chunk in chunks} == {"text_completion"}
 
 
@@ -196,6 +195,18 @@ def test_without_redis_the_row_tells_it_all(client: OpenAI, world: Service) -> N
     tokens = [one for c in chunks for choice in c.choices if choice.logprobs for one in choice.logprobs.content or []]
     assert text == said(200)
     assert len(tokens) == 200
+
+
+def test_tokens_whose_text_is_held_back_begin_where_they_do(client: OpenAI) -> None:
+    """Half of a stop string, which then is none, and half of a character."""
+    asked: Any = {"prompt": "abc\u00e9", "max_tokens": 20, "logprobs": 0, "stop": ["bcx", "c\u00e9a\u00e9"]}
+
+    chunks = complete(client, **asked)
+    whole = client.completions.create(model=MODEL, **asked).choices[0]
+
+    assert whole.logprobs is not None
+    assert "".join(chunk.choices[0].text for chunk in chunks) == whole.text
+    assert offsets(chunks) == whole.logprobs.text_offset
 
 
 def test_an_item_that_is_done_again_goes_on_without_repetition(client: OpenAI, world: Service) -> None:

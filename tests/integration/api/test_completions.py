@@ -31,12 +31,12 @@ def jobs(database: Database) -> list[Any]:
         return list(session.execute(text("SELECT id, status FROM jobs ORDER BY id")))
 
 
-def ask_and_hang_up(caller: Caller, headers: dict[str, str], is_stream: bool) -> Reply:
+def ask_and_hang_up(caller: Caller, headers: dict[str, str], is_stream: bool, **more: Any) -> Reply:
     """Ask over a connection whose other end is closed."""
     ours, theirs = socket.socketpair()
     theirs.close()
     with ours:
-        body = {**BODY, "stream": is_stream}
+        body = {**BODY, "stream": is_stream, **more}
         return caller.post("/v1/completions", body, headers=headers, environ_overrides={SOCKET: ours})
 
 
