@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from api import sse
-from api.awaiting import call_off
+from api.awaiting import PATIENCE_S, call_off
+from api.errors import TimedOut
 from api.failures import failure_of
 from api.following import Following, Incomplete
 from api.problems import describe
@@ -103,7 +104,10 @@ def _events(following: Following, chunks: Chunks) -> Iterator[bytes]:
     try:
         for item, piece in following.pieces():
             if piece is None:
-                if opened and time.monotonic() - quiet_since > PING_S:
+                quiet_s = time.monotonic() - quiet_since
+                if not opened and quiet_s > PATIENCE_S:  # until the first piece nothing tells a client that is gone
+                    raise TimedOut(f"no answer within {PATIENCE_S} s")
+                if opened and quiet_s > PING_S:
                     quiet_since = time.monotonic()
                     yield sse.PING
                 continue
