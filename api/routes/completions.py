@@ -11,7 +11,7 @@ from flask import Response, g, request
 
 from api import asking, sse
 from api.adapter import blueprint
-from api.auth import auth, principal
+from api.auth import auth, principal, watch_key
 from api.awaiting import PATIENCE_S, STREAM_S, await_end, is_repeatable, place
 from api.conditional import dump
 from api.documentation import EVENT_CONTENT, Responses, refusals
@@ -94,6 +94,7 @@ def _stream(body: AnyBody, model: ModelView) -> Response:
             watcher=services().watcher,
             reader=services().reader,
             environ=request.environ,
+            check_key=watch_key(),
             tenant_id=principal().tenant_id,
             job_id=written.job_id,
             num_items=len(body.inputs()),

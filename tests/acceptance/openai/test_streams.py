@@ -11,9 +11,10 @@ from openai import APIError, APITimeoutError, BadRequestError, OpenAI, Stream
 from openai.types import Completion, CompletionChoice
 from openai.types.chat import ChatCompletionChunk
 
+from models.keys import Scope, create_key, revoke_key
 from tests.acceptance.openai.conftest import MODEL
 from tests.acceptance.openai.test_completions import last_job
-from tests.acceptance.workers.service import Service, echo, until
+from tests.acceptance.workers.service import TENANT, Service, echo, until
 
 HELLO: Any = [{"role": "user", "content": "h\u00e9llo"}]
 SAID = "[user]h\u00e9llo>"  # one token a byte
@@ -150,6 +151,22 @@ def test_a_client_that_hangs_up_cancels(client: OpenAI, world: Service) -> None:
     next(iter(stream))
     stream.close()
 
+    until(lambda: last_job(world).status == "cancelled", patience_s=10)
+
+
+def test_a_stream_ends_with_its_key(address: str, world: Service) -> None:
+    with world.database.session() as session:
+        key, secret = create_key(session, TENANT, "passing", tuple(Scope))
+    with OpenAI(base_url=f"{address}/v1", api_key=secret, max_retries=0) as passing:
+        stream = passing.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=4000, stream=True)
+        next(iter(stream))
+        with world.database.session() as session:
+            assert revoke_key(session, TENANT, key.id)
+
+        with pytest.raises(APIError) as told:
+            list(stream)
+
+    assert told.value.code == "invalid_api_key"
     until(lambda: last_job(world).status == "cancelled", patience_s=10)
 
 
