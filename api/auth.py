@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 from apiflask import HTTPError, HTTPTokenAuth
 from flask import Response, g, request
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.errors import Forbidden, Unauthorized
 from api.problems import respond
@@ -45,6 +48,19 @@ def _whose(secret: str) -> Principal:
     if not secret:
         raise Unauthorized("send an API key as `Authorization: Bearer sk-...`")
     return services().keys.whose(secret)
+
+
+def watch_key() -> Callable[[], None]:
+    """A check for requests that last, also when their context has ended: it raises Unauthorized once their key is worth
+    nothing any more. Of that a database that does not answer says nothing.
+    """
+    keys, secret = services().keys, auth.get_auth().token
+
+    def check() -> None:
+        with suppress(SQLAlchemyError):
+            keys.whose(secret)
+
+    return check
 
 
 @auth.get_user_roles  # type: ignore[untyped-decorator]

@@ -21,7 +21,10 @@ from models.database import Database
 from models.errors import Conflict, NotFound
 from models.jobs import is_over
 
-PATIENCE_S: Final = 600  # what the official clients wait by default; the job's own deadline
+# What the official clients wait by default, for a whole answer or for the next piece of a stream. Of an answer that is
+# not streamed it is the job's own deadline; a stream goes on for as long as a repeated request finds its job.
+PATIENCE_S: Final = 600
+STREAM_S: Final = 24 * 3600
 SLACK_S: Final = 10.0  # the sweep that ends a job past its deadline may be a little late
 RETRY_S: Final = 2
 

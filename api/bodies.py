@@ -2,7 +2,9 @@
 
 A declared length over the limit is refused before a byte is read; an undeclared one (chunked) as soon as it passes it.
 The framework's own stream is not used: it cuts a body that is too long, and takes one that broke off for a whole one.
-A long body is read by a thread that waits for its client, so only some of the threads do that at once.
+A long body is read by a thread that waits for its client, so only some of the threads do that at once. Behind JSON
+Lines and forms comes a long COPY: they keep their place for it, so that they never hold all connections. Behind JSON
+may come a completion, which takes minutes and next to nothing: it gives its place back with its last byte.
 """
 
 from __future__ import annotations
@@ -153,19 +155,19 @@ def body_stream() -> io.BufferedReader:
 
 
 def leave(_: BaseException | None = None) -> None:
-    """After each request: give back the place of a body that was not read to its end."""
+    """After each request: give back the place of a body that has not been given back at its end."""
     g.pop("body_place", ExitStack()).close()
 
 
 def _enter(length: int | None) -> Callable[[], None]:
-    """Take a place among long bodies; returns what gives it back, once. Raises Busy."""
+    """Take a place among long bodies; returns what to do with it at the last byte. Raises Busy."""
     place: ExitStack = g.setdefault("body_place", ExitStack())
     if length is None or length > SHORT_BYTES:
         tenant_id = principal().tenant_id
         if not services().bodies.try_enter(tenant_id):
             raise Busy("too many long bodies at once", retry_after_s=RETRY_S)
         place.callback(services().bodies.leave, tenant_id)
-    return place.close
+    return place.close if is_json() else lambda: None
 
 
 def _limit() -> int:

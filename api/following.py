@@ -6,7 +6,8 @@ or not at all (Redis was away): pieces say where they belong.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from models.states import ItemStatus
 from workers.queues import Piece, TextReader, Untold
 
 LOOK_S: Final = 0.5  # between two looks at a quiet job: is it over, is anybody there?
+KEY_S: Final = 2.0  # between two looks at the key of whoever follows
 
 Place = tuple[int, int]  # item, choice
 
@@ -49,19 +51,28 @@ class Told:
         self.tokens = max(self.tokens, piece.start + piece.num_tokens)
         self.characters = max(self.characters, piece.offset + len(piece.text))
         self.is_over = piece.finish_reason is not None
-        logprobs = None if piece.logprobs is None else piece.logprobs[old_tokens:]
-        new = replace(piece, text=piece.text[old_characters:], logprobs=logprobs)
+        new = replace(
+            piece,
+            start=piece.start + old_tokens,
+            num_tokens=max(0, piece.num_tokens - old_tokens),
+            offset=piece.offset + old_characters,
+            text=piece.text[old_characters:],
+            logprobs=None if piece.logprobs is None else piece.logprobs[old_tokens:],
+        )
         return new if new.text or new.logprobs or new.finish_reason else None
 
 
 @dataclass(slots=True)
 class Following:
-    """A job that is being followed. `environ` is that of the request, whose client may go away."""
+    """A job that is being followed. `environ` is that of the request, whose client may go away; `check_key` raises
+    Unauthorized once its key is revoked.
+    """
 
     database: Database
     watcher: Watcher
     reader: TextReader
     environ: Mapping[str, Any]
+    check_key: Callable[[], None]
     tenant_id: str
     job_id: str
     num_items: int
@@ -80,9 +91,14 @@ class Following:
         Raises:
             Incomplete: an item failed, was cancelled or expired.
             ClientGone: nobody listens any more.
+            Unauthorized: whoever listens may not any more.
             Busy: the service stops.
         """
+        check_at = 0.0
         while not all(told.is_over for told in self.told.values()):
+            if time.monotonic() >= check_at:
+                self.check_key()
+                check_at = time.monotonic() + KEY_S
             num_new = 0
             for index, piece in self._hear():
                 num_new += 1

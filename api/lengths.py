@@ -11,7 +11,7 @@ import hashlib
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,19 +39,26 @@ class Lengths:
     def check(
         self, model: ModelView, given: Mapping[str, Any], max_tokens: int, *, prefix: str = "", line: int | None = None
     ) -> None:
-        """Make sure that an input as items have it (`prompt` or `messages`) may fit beside `max_tokens`.
+        """Make sure that an input as items have it (`prompt`, as text or token ids, or `messages`) may fit.
+
+        Beside it there has to be room for `max_tokens`.
 
         Raises:
             TooLong: it certainly does not; names the field, and the line of a JSON Lines body.
         """
-        field, text = _text(given)
+        field, said = _content(given)
         room = model.context_length - max_tokens
-        if len(text.encode("utf-8", "surrogatepass")) <= room:
-            return
-        tokenizer = self._tokenizer(model)
-        if tokenizer is not None and is_beyond(tokenizer, text, room):
+        if self._is_beyond(model, said, room):
             message = f"more than {room} tokens, with max_tokens {max_tokens} more than {model.name} has, which is"
             raise TooLong.of(f"{prefix}{field}", f"{message} {model.context_length}", line)
+
+    def _is_beyond(self, model: ModelView, said: str | Sequence[int], room: int) -> bool:
+        if not isinstance(said, str):
+            return len(said) > room
+        if len(said.encode("utf-8", "surrogatepass")) <= room:
+            return False
+        tokenizer = self._tokenizer(model)
+        return tokenizer is not None and is_beyond(tokenizer, said, room)
 
     def _tokenizer(self, model: ModelView) -> Tokenizer | None:
         """None where its files are elsewhere; they may be here the next time."""
@@ -122,10 +129,10 @@ def _snapshots(model: ModelView) -> list[Path]:
     return [Path(found).parent] if isinstance(found, str) else []
 
 
-def _text(given: Mapping[str, Any]) -> tuple[str, str]:
+def _content(given: Mapping[str, Any]) -> tuple[str, str | Sequence[int]]:
     """The field, and what of it certainly gets to the model: of a conversation all that was said."""
     if "messages" not in given:
-        return "prompt", str(given.get("prompt", ""))
+        return "prompt", given.get("prompt", "")
     return "messages", "".join(_said(one["role"], one["content"]) for one in given["messages"])
 
 

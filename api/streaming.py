@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from api import sse
-from api.awaiting import call_off
+from api.awaiting import PATIENCE_S, call_off
+from api.errors import TimedOut
 from api.failures import failure_of
 from api.following import Following, Incomplete
 from api.problems import describe
 from api.schemas.answers import Logprobs
 from api.schemas.completions import AnyBody, ChatBody
-from api.wire import text_logprobs, usage_of
+from api.wire import Offsets, text_logprobs, usage_of
 from workers.queues import Piece
 
 DONE: Final = sse.event(b"[DONE]")
@@ -46,11 +47,11 @@ class Chunks:
             {"index": index, "delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
         )
 
-    def told(self, index: int, piece: Piece) -> Iterator[bytes]:
-        """A piece of a choice; in a chat its end is a chunk of its own."""
+    def told(self, index: int, piece: Piece, offsets: Offsets) -> Iterator[bytes]:
+        """A piece of a choice, all of whose tokens pass `offsets`; in a chat its end is a chunk of its own."""
         logprobs = None if piece.logprobs is None else Logprobs.model_validate({"content": piece.logprobs})
         if not self.is_chat:
-            listed = None if logprobs is None else text_logprobs(logprobs, piece.offset).model_dump()
+            listed = None if logprobs is None else text_logprobs(logprobs, offsets).model_dump()
             said = {"text": piece.text, "logprobs": listed, "finish_reason": piece.finish_reason}
             yield self._chunk({"index": index, **said})
             return
@@ -98,12 +99,15 @@ def events(
 
 
 def _events(following: Following, chunks: Chunks) -> Iterator[bytes]:
-    opened: set[int] = set()
+    opened: dict[int, Offsets] = {}
     quiet_since = time.monotonic()
     try:
         for item, piece in following.pieces():
             if piece is None:
-                if opened and time.monotonic() - quiet_since > PING_S:
+                quiet_s = time.monotonic() - quiet_since
+                if not opened and quiet_s > PATIENCE_S:  # until the first piece nothing tells a client that is gone
+                    raise TimedOut(f"no answer within {PATIENCE_S} s")
+                if opened and quiet_s > PING_S:
                     quiet_since = time.monotonic()
                     yield sse.PING
                 continue
@@ -111,8 +115,7 @@ def _events(following: Following, chunks: Chunks) -> Iterator[bytes]:
             index = item * following.num_choices + piece.choice
             if chunks.is_chat and index not in opened:
                 yield chunks.opening(index)
-            opened.add(index)
-            yield from chunks.told(index, piece)
+            yield from chunks.told(index, piece, opened.setdefault(index, Offsets()))
     except Incomplete as error:
         raise failure_of(error.item) from error
     if chunks.with_usage:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from api.errors import ApiError, Fault, InvalidFields, Malformed
-from api.schemas.fields import Misfit
+from api.schemas.fields import Misfit, Shape
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -20,6 +20,10 @@ WORDING: Mapping[str, str] = {
     "missing": "is required",
     "union_tag_not_found": "is required",
 }
+
+# Parts of pydantic's locations that are no part of the document: that a key and not its value is at fault, and which
+# form of a value was recognised.
+SILENT: Final = frozenset({"[key]", *Shape})
 
 
 def parse(schema: TypeAdapter[T], data: bytes, *, line: int | None = None) -> T:
@@ -58,7 +62,7 @@ def path(location: tuple[int | str, ...]) -> str:
     """`("inputs", 3, "prompt")` as `inputs[3].prompt`."""
     text = ""
     for part in location:
-        if part == "[key]":  # how pydantic says that the name before it is at fault
+        if part in SILENT:
             continue
         name = part or '""'  # a name may be empty, and is one all the same
         text += f"[{part}]" if isinstance(part, int) else f".{name}" if text else str(name)

@@ -59,7 +59,7 @@ def text_answer(job: JobView, items: Sequence[ItemView], name: str) -> TextAnswe
             index=index,
             text=one.text,
             finish_reason=one.finish_reason,
-            logprobs=None if one.logprobs is None else text_logprobs(one.logprobs),
+            logprobs=None if one.logprobs is None else text_logprobs(one.logprobs, Offsets()),
         )
         for index, one in enumerate(_said(items))
     ]
@@ -80,19 +80,30 @@ def output_line(job: JobView, item: ItemView, endpoint: str) -> OutputLine:
     return OutputLine(id=f"batch_req_{name}", custom_id=item.custom_id, response=response, error=error)
 
 
-def text_logprobs(logprobs: Logprobs, offset: int = 0) -> TextLogprobs:
-    """The older form, of tokens whose text begins at `offset`. A character begins with the first token it spans."""
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    offsets, end = [], offset
-    for one in logprobs.content:
-        offsets.append(end)
-        end += len(decoder.decode(bytes(one.bytes)))
+class Offsets:
+    """Where the tokens of a choice begin in its text, told of them in order. A character begins with the first token
+    that it spans. The text itself does not say: what is streamed of it lags behind the tokens.
+    """
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._end = 0
+
+    def take(self, spelling: Sequence[int]) -> int:
+        """The place of the next token, of which these are the bytes."""
+        start = self._end
+        self._end += len(self._decoder.decode(bytes(spelling)))
+        return start
+
+
+def text_logprobs(logprobs: Logprobs, offsets: Offsets) -> TextLogprobs:
+    """The older form, of the next tokens of a choice."""
     tops = [{top.token: top.logprob for top in one.top_logprobs} for one in logprobs.content]
     return TextLogprobs(
         tokens=[one.token for one in logprobs.content],
         token_logprobs=[one.logprob for one in logprobs.content],
         top_logprobs=tops if any(tops) else None,
-        text_offset=offsets,
+        text_offset=[offsets.take(one.bytes) for one in logprobs.content],
     )
 
 

@@ -53,9 +53,9 @@ class Text:
     def has_template(self) -> bool:
         return bool(self._template.chat_template)
 
-    def prompt(self, text: str) -> Tokens:
-        """A raw prompt, with the special tokens the model expects around one."""
-        return tuple(self._tokenizer.encode(text).ids)
+    def prompt(self, given: str | Sequence[int]) -> Tokens:
+        """A raw prompt, with the special tokens the model expects around one; of token ids these and no others."""
+        return tuple(self._tokenizer.encode(given).ids if isinstance(given, str) else given)
 
     def chat(self, messages: Sequence[Mapping[str, str]]) -> Tokens:
         """A conversation, ready for the assistant's answer.

@@ -11,8 +11,8 @@ from flask import Response, g, request
 
 from api import asking, sse
 from api.adapter import blueprint
-from api.auth import auth, principal
-from api.awaiting import PATIENCE_S, await_end, is_repeatable, place
+from api.auth import auth, principal, watch_key
+from api.awaiting import PATIENCE_S, STREAM_S, await_end, is_repeatable, place
 from api.conditional import dump
 from api.documentation import EVENT_CONTENT, Responses, refusals
 from api.errors import UnknownModel
@@ -94,6 +94,7 @@ def _stream(body: AnyBody, model: ModelView) -> Response:
             watcher=services().watcher,
             reader=services().reader,
             environ=request.environ,
+            check_key=watch_key(),
             tenant_id=principal().tenant_id,
             job_id=written.job_id,
             num_items=len(body.inputs()),
@@ -119,7 +120,7 @@ def _submit(body: AnyBody, model: ModelView) -> Submitted:
         parameters=asking.parameters(body, model, services().settings.chat_tokens),
         decoding=asking.DECODING,
         options={"stream": True} if body.stream else {},
-        deadline_s=PATIENCE_S,
+        deadline_s=STREAM_S if body.stream else PATIENCE_S,
         origin=origin_of_request(),
         idempotency_key=key_of_request(),
         fingerprint=fingerprint((body.model_dump_json().encode(),)),

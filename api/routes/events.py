@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,11 +12,12 @@ from flask import Response, request
 
 from api import sse
 from api.adapter import blueprint
-from api.auth import auth, principal
+from api.auth import auth, principal, watch_key
 from api.awaiting import place
 from api.callers import is_gone
 from api.conditional import dump
 from api.documentation import EVENT_CONTENT, PROBLEM_CONTENT, Responses
+from api.errors import Unauthorized
 from api.marks import HEADER, Mark
 from api.schemas.answers import JobAnswer
 from api.services import Services, services
@@ -27,6 +28,7 @@ from models.jobs import get_job
 routes = blueprint("events", "Jobs")
 
 PING_S: Final = 15.0
+LASTS_S: Final = 3600.0  # one stream; an EventSource goes on in another
 PAUSE_S: Final = 1.0  # between two events of a job that goes on
 
 RESPONSES: Final[Responses] = {
@@ -44,7 +46,8 @@ def read_events(job_id: str) -> Response:
     """Follow a job: `progress` whenever it or its place in the queue has changed, and `end` once it is over.
 
     There is at most one `progress` a second, and the data is the job. With `Last-Event-ID` the stream goes on after
-    that event: at once if something has happened since, however much, for each event is the whole job.
+    that event: at once if something has happened since, however much, for each event is the whole job. A stream ends
+    without `end` after an hour, to be resumed by its reader, and when the key is revoked or expires.
     """
     text, tenant_id, caller, found = request.headers.get(HEADER), principal().tenant_id, request.environ, services()
     first = _read(found, tenant_id, job_id)
@@ -53,7 +56,7 @@ def read_events(job_id: str) -> Response:
         return Response(status=204)  # an EventSource then stops asking
     with ExitStack() as held:
         held.enter_context(place())
-        events = _events(found, tenant_id, job_id, known, caller)
+        events = _events(found, tenant_id, job_id, known, caller, watch_key())
         response = sse.respond(events)
         response.call_on_close(events.close)
         response.call_on_close(held.pop_all().close)
@@ -61,13 +64,22 @@ def read_events(job_id: str) -> Response:
 
 
 def _events(
-    found: Services, tenant_id: str, job_id: str, known: Mark | None, caller: dict[str, Any]
+    found: Services,
+    tenant_id: str,
+    job_id: str,
+    known: Mark | None,
+    caller: dict[str, Any],
+    check_key: Callable[[], None],
 ) -> Generator[bytes, None, None]:
-    told = Told(known)
-    while not found.watcher.is_closed and not is_gone(caller):
+    def look() -> JobAnswer:
+        check_key()
+        return _read(found, tenant_id, job_id)
+
+    told, deadline = Told(known), time.monotonic() + LASTS_S
+    while not found.watcher.is_closed and not is_gone(caller) and (left_s := deadline - time.monotonic()) > 0:
         try:
-            seen = found.watcher.until(job_id, lambda: _read(found, tenant_id, job_id), told.wants, PING_S)
-        except NotFound:  # erased while it was followed
+            seen = found.watcher.until(job_id, look, told.wants, min(PING_S, left_s))
+        except (NotFound, Unauthorized):  # the job was erased while it was followed, the key revoked
             return
         if not told.is_news(seen):
             yield sse.PING

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from api.schemas.fields import MAX_SEED, Body, LogitBias, Misfit, ModelName, Stop, Text, TokenIds
+from api.schemas.fields import MAX_SEED, Body, LogitBias, Misfit, ModelName, Shape, Stop, Text, TokenId, TokenIds
 
 MAX_PROMPTS = 128
 
 
 class Nothing(Body):
     """An object that must be empty."""
+
+
+NoneOfThem = Annotated[list[Nothing], Field(max_length=0)]
 
 
 class StreamOptions(Body):
@@ -80,18 +83,49 @@ class TextPart(Body):
     text: Text
 
 
+def _shape_of_content(value: Any) -> Shape | None:
+    if isinstance(value, str):
+        return Shape.TEXT
+    return Shape.LIST if isinstance(value, list) else None
+
+
+Content = Annotated[
+    Annotated[Text, Tag(Shape.TEXT)] | Annotated[list[TextPart], Tag(Shape.LIST)],
+    Discriminator(
+        _shape_of_content, custom_error_type="content_type", custom_error_message="must be text or a list of its parts"
+    ),
+]
+
+
 class ChatMessage(Body):
-    """One turn. `developer` is what OpenAI calls `system` of late."""
+    """One turn. `developer` is what OpenAI calls `system` of late.
+
+    An answer may come back as it was given, or as a client writes it out: whatever else it could have had is empty.
+    """
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Text | list[TextPart]
+    content: Content | None = None
     name: Text | None = None
+    refusal: Text | None = Field(default=None, description="what an assistant said in place of an answer")
+    annotations: NoneOfThem | None = None
+    tool_calls: NoneOfThem | None = None
+    function_call: None = None
+    audio: None = None
 
     def plain(self) -> dict[str, str]:
         """As a chat template takes it."""
         role = "system" if self.role == "developer" else self.role
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return {"role": role, "content": text}
+        said = self.content or ""
+        text = said if isinstance(said, str) else "".join(part.text for part in said)
+        return {"role": role, "content": text + (self.refusal or "")}
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.refusal and self.role != "assistant":
+            raise Misfit("refusal", f"is not for the role {self.role}")
+        if self.content is None and not self.refusal:
+            raise Misfit("content", "is required")
+        return self
 
 
 class TextFormat(Body):
@@ -107,7 +141,7 @@ class ChatBody(Completing):
     max_completion_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
     response_format: TextFormat | None = None
     modalities: list[Literal["text"]] | None = None
-    tools: Annotated[list[Nothing], Field(max_length=0)] | None = None
+    tools: NoneOfThem | None = None
     tool_choice: Literal["none", "auto"] | None = None
     parallel_tool_calls: bool | None = None
     logprobs: bool | None = None
@@ -134,13 +168,36 @@ class ChatBody(Completing):
         return self
 
 
+def _shape_of_prompt(value: Any) -> Shape | None:
+    """Of a list by its first entry; the others have to be like it."""
+    if isinstance(value, str):
+        return Shape.TEXT
+    if not isinstance(value, list):
+        return None
+    if value and isinstance(value[0], list):
+        return Shape.ID_LISTS
+    return Shape.IDS if value and isinstance(value[0], int) else Shape.LIST
+
+
+PromptText = Annotated[Text, Field(min_length=1)]
+PromptTokens = Annotated[list[TokenId], Field(min_length=1)]
+Prompts = Field(min_length=1, max_length=MAX_PROMPTS)
+
+
 class TextBody(Completing):
     """The body of `POST /v1/completions`."""
 
-    prompt: (
-        Annotated[Text, Field(min_length=1)]
-        | Annotated[list[Annotated[Text, Field(min_length=1)]], Field(min_length=1, max_length=MAX_PROMPTS)]
-    )
+    prompt: Annotated[
+        Annotated[PromptText, Tag(Shape.TEXT)]
+        | Annotated[list[PromptText], Prompts, Tag(Shape.LIST)]
+        | Annotated[PromptTokens, Tag(Shape.IDS)]
+        | Annotated[list[PromptTokens], Prompts, Tag(Shape.ID_LISTS)],
+        Discriminator(
+            _shape_of_prompt,
+            custom_error_type="prompt_type",
+            custom_error_message="must be text, token ids, or a list of one of these",
+        ),
+    ]
     best_of: Literal[1] | None = None
     echo: Literal[False] | None = None
     logprobs: int | None = Field(default=None, ge=0, le=20)
@@ -153,7 +210,8 @@ class TextBody(Completing):
 
     def inputs(self) -> list[dict[str, Any]]:
         """One a prompt."""
-        return [{"prompt": text} for text in ([self.prompt] if isinstance(self.prompt, str) else self.prompt)]
+        is_one = isinstance(self.prompt, str) or isinstance(self.prompt[0], int)
+        return [{"prompt": one} for one in ([self.prompt] if is_one else self.prompt)]
 
 
 AnyBody = ChatBody | TextBody

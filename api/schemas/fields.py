@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
@@ -49,6 +50,18 @@ class Misfit(ValueError):
         self.field = field
 
 
+class Shape(StrEnum):
+    """Which form of a value was recognised, where a field takes several: how pydantic's unions call their members.
+
+    It puts the name into the location of what is wrong inside, as it does with its own `[key]`.
+    """
+
+    TEXT = "[text]"
+    LIST = "[list]"
+    IDS = "[ids]"
+    ID_LISTS = "[id lists]"
+
+
 def _storable(text: str) -> str:
     """PostgreSQL's text holds every character but this one."""
     if "\0" in text:
@@ -75,7 +88,8 @@ LogitBias = Annotated[
     dict[Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,8})$")], Annotated[float, Field(ge=-100, le=100)]],
     Field(max_length=1024),
 ]
-TokenIds = Annotated[list[Annotated[int, Field(ge=0, lt=10**9)]], Field(max_length=256)]
+TokenId = Annotated[int, Field(ge=0, lt=10**9)]
+TokenIds = Annotated[list[TokenId], Field(max_length=256)]
 Moment = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str), WithJsonSchema(RFC3339, mode="serialization")]
 UnixTime = Annotated[datetime, PlainSerializer(lambda moment: int(moment.timestamp()), return_type=int)]
 ModelName = Annotated[str, Field(pattern=MODEL_NAME, examples=["smollm2-135m-instruct"])]

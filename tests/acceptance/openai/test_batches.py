@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from openai import BadRequestError, NotFoundError, OpenAI, RateLimitError
 from openai.types import Batch
+from openai.types.chat import ChatCompletionMessage
 
 from tests.acceptance.openai.conftest import MODEL, count_jobs, wait
 from tests.acceptance.workers.service import Service, until
@@ -18,7 +19,7 @@ TEXT = "/v1/completions"
 ENDED = ("completed", "failed", "expired", "cancelled")
 
 
-def chat(custom_id: str, content: str = "hello", **body: Any) -> dict[str, Any]:
+def chat(custom_id: str, content: Any = "hello", **body: Any) -> dict[str, Any]:
     """A line for chat completions."""
     asked = {"model": MODEL, "messages": [{"role": "user", "content": content}], "max_tokens": 8, **body}
     return {"custom_id": custom_id, "method": "POST", "url": CHAT, "body": asked}
@@ -98,6 +99,22 @@ def test_a_batch_of_chats(client: OpenAI) -> None:
     assert second["response"]["body"]["choices"][0]["message"]["content"] == "[us"
 
 
+def test_an_answer_goes_back_as_it_came(client: OpenAI) -> None:
+    """As it stands in an output file, and as the client writes it out."""
+    (line,) = read(client, finish(client, create(client, chat("a", "one"))).output_file_id)
+    reply = line["response"]["body"]["choices"][0]["message"]
+    in_full = ChatCompletionMessage.model_validate(reply).model_dump()
+    asked = {"role": "user", "content": "two"}
+
+    made = create(
+        client, *[chat(name, messages=[one, asked], max_tokens=30) for name, one in (("b", reply), ("c", in_full))]
+    )
+    first, second = (one["response"]["body"]["choices"] for one in read(client, finish(client, made).output_file_id))
+
+    assert first == second
+    assert first[0]["message"]["content"] == "[assistant][user]on[user]two>["
+
+
 def test_a_batch_of_completions_takes_any_window(client: OpenAI) -> None:
     made = create(client, text("a", "abc"), text("b", "xyz", max_tokens=2), endpoint=TEXT, window="90m")
 
@@ -161,9 +178,11 @@ def test_output_files_are_files_like_others(client: OpenAI, stranger: OpenAI) ->
         ([chat("a", tools=[{"type": "function"}])], 1, "invalid_request", "body.tools"),
         ([chat("a", colour="red")], 1, "invalid_request", "body.colour"),
         ([chat("a", messages=[])], 1, "invalid_request", "body.messages"),
+        ([chat("a", [{"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}])], 1, "invalid_request",
+         "body.messages[0].content[0].type"),
         (["\n"], None, "empty_file", None),
     ],
-)
+)  # fmt: skip
 def test_a_bad_line_is_named_and_nothing_runs(
     client: OpenAI, world: Service, lines: list[Any], line: int | None, code: str, param: str | None
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,8 +22,11 @@ from openai.types import Completion
 from tests.acceptance.openai.conftest import MODEL, count_jobs
 from tests.acceptance.workers.conftest import ECHO_LENGTH
 from tests.acceptance.workers.service import Service, until
+from workers.text import Text
 
 HELLO: Any = [{"role": "user", "content": "hello"}]
+ANSWER: Any = {"role": "assistant", "content": "x"}
+PICTURE: Any = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
 
 
 def last_job(world: Service) -> Any:
@@ -59,6 +63,19 @@ def test_a_chat(client: OpenAI, world: Service) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("in_full", [False, True])
+def test_an_answer_goes_back_as_it_came(client: OpenAI, in_full: bool) -> None:
+    """As every client's loop does it, and written out, when it has every member that an answer could have had."""
+    messages: Any = [{"role": "user", "content": "one"}]
+    first = client.chat.completions.create(model=MODEL, messages=messages, max_tokens=6).choices[0].message
+
+    messages.append(first.model_dump() if in_full else first)
+    messages.append({"role": "user", "content": "two"})
+    made = client.chat.completions.create(model=MODEL, messages=messages, max_tokens=38)
+
+    assert made.choices[0].message.content == "[user]one[assistant][user][user]two>[user]"[:38]
+
+
 def test_left_out_lengths_are_openais(client: OpenAI) -> None:
     """Of a chat what the prompt leaves of the context, of a completion 16."""
     messages: Any = [{"role": "user", "content": "h" * (ECHO_LENGTH - 100)}]
@@ -83,6 +100,17 @@ def test_a_completion_of_several_prompts(client: OpenAI) -> None:
     ]
     assert made.usage is not None
     assert made.usage.to_dict() == {"prompt_tokens": 5, "completion_tokens": 8, "total_tokens": 13}
+
+
+def test_token_ids_are_prompts_too(client: OpenAI, world: Service) -> None:
+    abc = list(Text(Path(world.rows("SELECT source FROM models")[0].source)).prompt("abc"))
+
+    one = client.completions.create(model=MODEL, prompt=abc, max_tokens=4)
+    several = client.completions.create(model=MODEL, prompt=[abc, abc[1:]], max_tokens=4)
+
+    assert [choice.text for choice in (*one.choices, *several.choices)] == ["abca", "abca", "bcbc"]
+    assert several.usage is not None
+    assert several.usage.to_dict() == {"prompt_tokens": 5, "completion_tokens": 8, "total_tokens": 13}
 
 
 def test_choices_and_log_probabilities_of_a_chat(client: OpenAI) -> None:
@@ -136,6 +164,16 @@ def test_an_answer_comes_as_soon_as_it_is_made(client: OpenAI) -> None:
     [
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "what is it?"}, PICTURE]}]},
+         "messages[0].content[1].type"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": "a\0b"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": "x", "refusal": "no"}]}, "messages[0].refusal"),
+        ({"messages": [{**ANSWER, "tool_calls": [{"id": "a", "type": "function"}]}]}, "messages[0].tool_calls"),
+        ({"messages": [{**ANSWER, "function_call": {"name": "f", "arguments": ""}}]}, "messages[0].function_call"),
+        ({"messages": [{**ANSWER, "audio": {"id": "a"}}]}, "messages[0].audio"),
+        ({"messages": [{**ANSWER, "annotations": [{"type": "url_citation"}]}]}, "messages[0].annotations"),
         ({"messages": HELLO, "temperature": -1}, "temperature"),
         ({"messages": HELLO, "max_tokens": 4096}, "max_tokens"),
         ({"messages": HELLO, "max_completion_tokens": 4096}, "max_completion_tokens"),
@@ -147,7 +185,7 @@ def test_an_answer_comes_as_soon_as_it_is_made(client: OpenAI) -> None:
         ({"messages": HELLO, "max_tokens": 2000, "logprobs": True, "top_logprobs": 20, "n": 3}, "logprobs"),
         ({"messages": HELLO, "min_tokens": 5000}, "min_tokens"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_served_is_refused_by_field(
     client: OpenAI, world: Service, body: Any, param: str | None
 ) -> None:
@@ -158,6 +196,27 @@ def test_what_cannot_be_served_is_refused_by_field(
 
     assert refused.value.param == param
     assert count_jobs(world) == before
+
+
+@pytest.mark.parametrize(
+    ("prompt", "param"),
+    [
+        (5, "prompt"),
+        ([], "prompt"),
+        ("a\0b", "prompt"),
+        (["a", 5], "prompt[1]"),
+        ([1, "a"], "prompt[1]"),
+        ([1, -1], "prompt[1]"),
+        ([[1], [2, 0.5]], "prompt[1][1]"),
+        ([[1], []], "prompt[1]"),
+        ([1] * 5000, "prompt"),
+    ],
+)
+def test_a_prompt_that_is_none_is_refused_by_its_place(client: OpenAI, prompt: Any, param: str) -> None:
+    with pytest.raises(BadRequestError) as refused:
+        client.completions.create(model=MODEL, prompt=prompt)
+
+    assert refused.value.param == param
 
 
 def test_errors_that_only_the_worker_finds(client: OpenAI, world: Service) -> None:

@@ -11,9 +11,10 @@ from openai import APIError, APITimeoutError, BadRequestError, OpenAI, Stream
 from openai.types import Completion, CompletionChoice
 from openai.types.chat import ChatCompletionChunk
 
+from models.keys import Scope, create_key, revoke_key
 from tests.acceptance.openai.conftest import MODEL
 from tests.acceptance.openai.test_completions import last_job
-from tests.acceptance.workers.service import Service, echo, until
+from tests.acceptance.workers.service import TENANT, Service, echo, until
 
 HELLO: Any = [{"role": "user", "content": "h\u00e9llo"}]
 SAID = "[user]h\u00e9llo>"  # one token a byte
@@ -40,6 +41,12 @@ def complete(client: OpenAI, **asked: Any) -> list[Chunk]:
     body = {"model": MODEL, "stream": True, **asked}
     stream = client.post("/completions", cast_to=Chunk, body=body, stream=True, stream_cls=Stream[Chunk])
     return list(stream)
+
+
+def offsets(chunks: list[Chunk]) -> list[int]:
+    """Where the tokens of the first choice are said to begin."""
+    listed = [choice.logprobs for chunk in chunks for choice in chunk.choices if choice.index == 0]
+    return [offset for one in listed if one is not None for offset in one.text_offset or []]
 
 
 def said(num_tokens: int) -> str:
@@ -92,15 +99,8 @@ def test_a_completion_of_several_prompts(client: OpenAI) -> None:
         index: "".join(choice.text for chunk in chunks for choice in chunk.choices if choice.index == index)
         for index in range(2)
     }
-    offsets = [
-        offset
-        for chunk in chunks
-        for choice in chunk.choices
-        if choice.index == 0 and choice.logprobs
-        for offset in choice.logprobs.text_offset or []
-    ]
     assert texts == {0: "abcabc", 1: "xyxyxy"}
-    assert offsets == list(range(6))
+    assert offsets(chunks) == list(range(6))
     assert {chunk.object for chunk in chunks} == {"text_completion"}
 
 
@@ -154,6 +154,22 @@ def test_a_client_that_hangs_up_cancels(client: OpenAI, world: Service) -> None:
     until(lambda: last_job(world).status == "cancelled", patience_s=10)
 
 
+def test_a_stream_ends_with_its_key(address: str, world: Service) -> None:
+    with world.database.session() as session:
+        key, secret = create_key(session, TENANT, "passing", tuple(Scope))
+    with OpenAI(base_url=f"{address}/v1", api_key=secret, max_retries=0) as passing:
+        stream = passing.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=4000, stream=True)
+        next(iter(stream))
+        with world.database.session() as session:
+            assert revoke_key(session, TENANT, key.id)
+
+        with pytest.raises(APIError) as told:
+            list(stream)
+
+    assert told.value.code == "invalid_api_key"
+    until(lambda: last_job(world).status == "cancelled", patience_s=10)
+
+
 def test_a_client_that_hangs_up_may_come_back_for_its_text(client: OpenAI) -> None:
     once = {"Idempotency-Key": "stream-again"}
 
@@ -196,6 +212,18 @@ def test_without_redis_the_row_tells_it_all(client: OpenAI, world: Service) -> N
     tokens = [one for c in chunks for choice in c.choices if choice.logprobs for one in choice.logprobs.content or []]
     assert text == said(200)
     assert len(tokens) == 200
+
+
+def test_tokens_whose_text_is_held_back_begin_where_they_do(client: OpenAI) -> None:
+    """Half of a stop string, which then is none, and half of a character."""
+    asked: Any = {"prompt": "abc\u00e9", "max_tokens": 20, "logprobs": 0, "stop": ["bcx", "c\u00e9a\u00e9"]}
+
+    chunks = complete(client, **asked)
+    whole = client.completions.create(model=MODEL, **asked).choices[0]
+
+    assert whole.logprobs is not None
+    assert "".join(chunk.choices[0].text for chunk in chunks) == whole.text
+    assert offsets(chunks) == whole.logprobs.text_offset
 
 
 def test_an_item_that_is_done_again_goes_on_without_repetition(client: OpenAI, world: Service) -> None:

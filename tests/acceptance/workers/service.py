@@ -115,7 +115,7 @@ class Service:
 
     def submit(
         self,
-        prompts: Sequence[str],
+        prompts: Sequence[str | Sequence[int]],
         *,
         max_tokens: int = 20,
         lane: Lane = Lane.BULK,

@@ -106,6 +106,13 @@ def test_a_token_the_model_does_not_have_fails_the_item(llama: Service, paramete
     assert error["message"] == f"{next(iter(parameters))}: there is no token 99, the model knows 0 to 98"
 
 
+def test_a_prompt_of_such_a_token_fails_and_its_siblings_succeed(llama: Service) -> None:
+    job_id = llama.submit([[5, 99], [5, 98]], max_tokens=4)
+
+    assert llama.wait(job_id) == "succeeded"
+    assert [item.error and item.error["code"] for item in llama.items(job_id)] == ["token_out_of_range", None]
+
+
 def test_a_prompt_beyond_the_context_fails_and_its_siblings_succeed(llama: Service) -> None:
     job_id = llama.submit(["short", "x" * 600, "fine"], max_tokens=8)
 

@@ -31,12 +31,12 @@ def jobs(database: Database) -> list[Any]:
         return list(session.execute(text("SELECT id, status FROM jobs ORDER BY id")))
 
 
-def ask_and_hang_up(caller: Caller, headers: dict[str, str], is_stream: bool) -> Reply:
+def ask_and_hang_up(caller: Caller, headers: dict[str, str], is_stream: bool, **more: Any) -> Reply:
     """Ask over a connection whose other end is closed."""
     ours, theirs = socket.socketpair()
     theirs.close()
     with ours:
-        body = {**BODY, "stream": is_stream}
+        body = {**BODY, "stream": is_stream, **more}
         return caller.post("/v1/completions", body, headers=headers, environ_overrides={SOCKET: ours})
 
 
@@ -94,6 +94,26 @@ def test_a_client_that_hangs_up_cancels_unless_it_may_ask_again(
 
     assert gone.status_code == 408
     assert [job.status for job in jobs(database)] == [status]
+
+
+def test_a_stream_may_last_and_an_answer_comes_as_long_as_clients_wait(caller: Caller, database: Database) -> None:
+    for is_stream in (False, True):
+        ask_and_hang_up(caller, {}, is_stream)
+
+    with database.session() as session:
+        asked = text("SELECT extract(epoch FROM expires_at - created_at) FROM jobs ORDER BY id")
+        assert [float(row[0]) for row in session.execute(asked)] == [600, 24 * 3600]
+
+
+def test_a_stream_that_does_not_begin_is_called_off(
+    caller: Caller, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.streaming.PATIENCE_S", 1)
+
+    answer = caller.post("/v1/completions", {**BODY, "stream": True})
+
+    assert (answer.status_code, answer.json["error"]["message"]) == (504, "no answer within 1 s")
+    assert [job.status for job in jobs(database)] == ["cancelled"]
 
 
 @pytest.mark.parametrize("is_stream", [False, True])

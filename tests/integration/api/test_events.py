@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse
 
 from api.extension import EXTENSION
 from api.marks import HEADER
+from api.routes.events import LASTS_S
 from api.services import Services
 from models.database import Database
 from models.states import ItemStatus
@@ -76,6 +77,42 @@ def test_a_stream_goes_on_after_the_last_event(caller: Caller, database: Databas
     assert older == [resumed[-1]] == no_id
     assert resumed[-1]["event"] == "end"
     assert (over.status_code, over.data) == (204, b"")
+
+
+def test_a_stream_ends_after_a_while_and_is_resumed(
+    caller: Caller, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert LASTS_S == 3600
+    monkeypatch.setattr("api.routes.events.LASTS_S", 0.5)
+    job_id = caller.submit()["id"]
+    path, start = f"/v1/jobs/{job_id}/events", time.monotonic()
+
+    (known,) = events(caller.get(path).text)
+    passed_s = time.monotonic() - start
+    run(database, job_id, 1)
+    (resumed,) = events(caller.get(path, headers={HEADER: known["id"]}).text)
+
+    assert known["event"] == "progress"
+    assert 0.5 <= passed_s < 5
+    assert (resumed["event"], resumed["data"]["status"]) == ("end", "succeeded")
+
+
+def test_a_stream_ends_with_its_key(caller: Caller, make_caller: MakeCaller) -> None:
+    job_id, key = caller.submit()["id"], make_caller()
+    keys = caller.get("/v1/keys").json["data"]
+
+    with opened(key, f"/v1/jobs/{job_id}/events") as answer:
+        chunks = answer.iter_encoded()
+        first = events(bytes(next(chunks)).decode())
+        revoked = caller.send("DELETE", f"/v1/keys/{keys[0]['id']}")
+        start = time.monotonic()
+        rest = events(b"".join(chunks).decode())
+
+    assert revoked.status_code == 204
+    assert [event["event"] for event in first] == ["progress"]
+    assert rest == []
+    assert time.monotonic() - start < 5
+    assert key.get(f"/v1/jobs/{job_id}/events").status_code == 401
 
 
 def test_a_stream_tells_the_place_in_the_queue(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:

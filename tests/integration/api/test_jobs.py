@@ -41,12 +41,12 @@ class Hands:
             ItemResult(
                 index=index,
                 status=status,
-                output=f"text {index}" if is_good else None,
+                output=said.get("output", f"text {index}") if is_good else None,
                 finish_reason="stop" if is_good else None,
                 usage={"prompt_tokens": 3, "completion_tokens": 2} if is_good else None,
                 decoding={"drafter": "plain", "verifies": 2, "drafted": 0, "accepted": 0} if is_good else None,
                 error=None if is_good else {"code": "context_exceeded", "message": "too long"},
-                **said,
+                **{name: value for name, value in said.items() if name != "output"},
             )
             for index in indices
         ]

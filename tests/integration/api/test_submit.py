@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from apiflask import APIFlask
 from sqlalchemy import text
 
+from api.extension import EXTENSION
+from api.services import Services
 from models.database import Database
-from tests.integration.api.conftest import BARE, CONTEXT, MODEL, Caller, MakeCaller
+from tests.integration.api.conftest import BARE, CONTEXT, MODEL, Caller, MakeCaller, fill
+from tests.integration.api.test_copies import until
+from tests.integration.api.test_jobs import run
 
 HEAD = {"kind": "generate", "model": MODEL}
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -269,3 +275,47 @@ def test_a_bad_idempotency_key_is_refused(caller: Caller) -> None:
     answer = caller.post("/v1/jobs", {**HEAD, "inputs": [{"prompt": "a"}]}, headers={"Idempotency-Key": "k" * 256})
 
     assert (answer.status_code, first_error(answer)["field"]) == (400, "Idempotency-Key")
+
+
+LONG = lines(HEAD, *[{"prompt": "word " * 100}] * 100)
+FORM = {"data": b"x" * len(LONG), "content_type": "multipart/form-data; boundary=b"}
+
+
+def num_writing(database: Database) -> int:
+    """How many wait for the lock that a test holds."""
+    with database.session() as session:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        return int(session.execute(text(query)).scalar_one())
+
+
+def test_lines_keep_their_place_until_they_are_written(make_caller: MakeCaller, database: Database) -> None:
+    """There are two. Whoever comes third is told to come back, and takes no connection."""
+    first, second, third = (make_caller(f"ten_{name}") for name in "abc")
+    with ThreadPoolExecutor(2) as pool:
+        with database.session() as session:
+            session.execute(text("LOCK TABLE items IN SHARE MODE"))
+            writing = [pool.submit(one.send, "POST", "/v1/jobs", data=LONG, headers=NDJSON) for one in (first, second)]
+            until(lambda: num_writing(database) == 2)
+            refused = third.send("POST", "/v1/jobs", data=LONG, headers=NDJSON), third.send("POST", "/v1/files", **FORM)
+        written = [one.result() for one in writing]
+    again = third.send("POST", "/v1/jobs", data=LONG, headers=NDJSON)
+
+    assert [(answer.status_code, answer.headers["Retry-After"]) for answer in refused] == [(503, "2")] * 2
+    assert [answer.status_code for answer in (*written, again)] == [202] * 3
+
+
+def test_a_long_prompt_leaves_its_place_to_others_while_it_is_answered(
+    app: APIFlask, caller: Caller, database: Database
+) -> None:
+    services: Services = app.extensions[EXTENSION]
+    fill(services.bodies, services.settings.num_readers - 1)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(caller.post, "/v1/completions", {"model": MODEL, "prompt": "word " * 10_000})
+        until(lambda: num_jobs(database) == 1)
+        submitted = caller.send("POST", "/v1/jobs", data=LONG, headers=NDJSON)
+        with database.session() as session:
+            job_id = session.execute(text("SELECT min(id) FROM jobs")).scalar_one()
+        run(database, job_id, 1)
+        answered = asked.result()
+
+    assert (submitted.status_code, answered.status_code) == (202, 200)

@@ -57,6 +57,11 @@ def test_a_prompt_that_cannot_fit_is_refused_by_field_and_line(folder: Path) -> 
     assert "more than 90 tokens" in fault.message
 
 
+def test_token_ids_are_counted_without_a_tokenizer() -> None:
+    assert refuses(Lengths(None), model("/nowhere"), {"prompt": [5] * 91}, 10)
+    assert not refuses(Lengths(None), model("/nowhere"), {"prompt": [5] * 90}, 10)
+
+
 @given(st.lists(st.text(max_size=150), min_size=1, max_size=3), st.integers(1, 99), st.booleans())
 def test_what_is_refused_the_worker_would_refuse(
     folder: Path, counter: Text, texts: list[str], max_tokens: int, is_chat: bool

@@ -20,6 +20,10 @@ def test_a_prompt_is_one_pass(text: Text) -> None:
     assert list(work.result) == [Output(" upon", FinishReason.LENGTH)]
 
 
+def test_token_ids_are_a_prompt_to_which_nothing_is_added(text: Text) -> None:
+    assert Generation({"prompt": [5, 0, 7]}, text, LIMITS).begin() == [Pass(0, (5, 0, 7), 8)]
+
+
 def test_choices_are_passes_that_differ_by_their_number(text: Text) -> None:
     work = Generation({"prompt": "Once"}, text, LIMITS, num_choices=3)
     outputs = [Output(word, FinishReason.LENGTH) for word in ("upon", "more", "only")]
