@@ -69,7 +69,8 @@ class FileChunk(Base):
 class Batch(Base):
     """A file of requests and the job that answers them. Without a job it is being checked, was refused or called off.
 
-    Everything else about a batch is read from its job.
+    `checking_until` is null only of those that a release before it opened. Everything else about a batch is read from
+    its job.
     """
 
     __tablename__ = "batches"
@@ -100,3 +101,5 @@ class Batch(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
     failed_at: Mapped[datetime | None]
     cancelled_at: Mapped[datetime | None]  # before there was a job
+    checking_until: Mapped[datetime | None]  # by whoever checks it, unless that one says so again
+    idempotency_key: Mapped[str | None]  # of the request that made it
