@@ -13,7 +13,7 @@ import psycopg
 from sqlalchemy import Row, delete, insert, text, update
 from sqlalchemy.orm import Session
 
-from models.driver import cursor_of
+from models.copying import copying
 from models.errors import FileNotFound
 from models.ids import new_id
 from models.page import Page, page_of
@@ -132,7 +132,7 @@ def delete_file(session: Session, tenant_id: str, file_id: str) -> None:
 
 def _copy(session: Session, file_id: str, chunks: Iterable[bytes]) -> int:
     num_bytes = 0
-    with cursor_of(session) as cursor, cursor.copy(COPY_CHUNKS) as copy:
+    with copying(session, COPY_CHUNKS) as copy:
         copy.set_types(["text", "int4", "bytea"])
         for number, chunk in enumerate(chunks):
             copy.write_row((file_id, number, psycopg.Binary(chunk)))
