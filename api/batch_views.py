@@ -29,7 +29,7 @@ def batch_answer(view: BatchView) -> BatchAnswer:
         created_at=view.created_at,
         in_progress_at=None if job is None else job.created_at,
         expires_at=_expiry(view),
-        finalizing_at=ended_at,
+        finalizing_at=view.finalizing_at,
         completed_at=ended_at if status is BatchStatus.COMPLETED else None,
         failed_at=view.failed_at,
         expired_at=ended_at if status is BatchStatus.EXPIRED else None,

@@ -17,6 +17,7 @@ ApiError
 ├── TooSlow                 408  a body that stopped arriving
 ├── ClientGone              408  a client that hung up while it waited
 ├── NotFinished             409  results of a job that still runs
+├── BeingChecked            409  a repeated request for a batch that may still come to nothing
 ├── Superseded              409  somebody cancelled the job that a request waited for
 ├── TooLarge                413  a body over the limit
 ├── WrongMediaType          415  a body that is neither JSON nor JSON Lines
@@ -201,6 +202,13 @@ class NotFinished(ApiError):
 
     status = 409
     code = "job_not_finished"
+
+
+class BeingChecked(ApiError):
+    """The batch that the first request with this key made may still come to nothing. Clients repeat this."""
+
+    status = 409
+    code = "batch_being_checked"
 
 
 class Superseded(ApiError):

@@ -11,12 +11,13 @@ from contextlib import contextmanager
 class Gate:
     """At most `num_places` long polls and streams, or long bodies, at once; nobody queues for a place.
 
-    One tenant has at most three quarters of them, rounded up: whatever it does, others get in.
+    One tenant has at most three quarters of them, rounded up, and leaves at least one: whatever it does, others get in.
+    A single place is for all in turn.
     """
 
     def __init__(self, num_places: int) -> None:
         self._num_places = num_places
-        self._num_each = -(-3 * num_places // 4)
+        self._num_each = max(1, min(-(-3 * num_places // 4), num_places - 1))
         self._lock = threading.Lock()
         self._held: Counter[str] = Counter()
 

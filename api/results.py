@@ -14,26 +14,32 @@ from api.views import item_answer
 from models.database import Database
 from models.errors import JobNotFound
 from models.findings import list_trials
-from models.items import list_items
+from models.items import ItemView, list_items
 
 ITEMS: Final = 200  # read at a time
 TRIALS: Final = 1000
 
 
-def items(database: Database, tenant_id: str, job_id: str) -> Iterator[bytes]:
-    """All items, in the order of the inputs.
+def pages(database: Database, tenant_id: str, job_id: str, *, num_read: int = 0) -> Iterator[tuple[ItemView, ...]]:
+    """All items but the first `num_read`, in the order of the inputs, some at a time.
 
     Raises:
-        JobNotFound: it was erased meanwhile; what was sent of it must not pass for the whole.
+        JobNotFound: it was erased meanwhile; what was read of it must not pass for the whole.
     """
-    num_read, has_more = 0, True
+    has_more = True
     while has_more:
         with database.session() as session:
             page = list_items(session, tenant_id, job_id, after=num_read - 1, limit=ITEMS)
         num_read, has_more = num_read + len(page.data), page.has_more
         if not page.data or page.data[-1].index != num_read - 1:  # erased between two statements
             raise JobNotFound(job_id)
-        yield from (dump(item_answer(view)) for view in page.data)
+        yield page.data
+
+
+def items(database: Database, tenant_id: str, job_id: str) -> Iterator[bytes]:
+    """All items; raises as `pages`."""
+    for page in pages(database, tenant_id, job_id):
+        yield from (dump(item_answer(view)) for view in page)
 
 
 def trials(database: Database, tenant_id: str, job_id: str) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ Lock order: batch, job.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -14,7 +14,7 @@ from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from models.cancel import cancel
-from models.errors import BatchEnded, BatchNotFound
+from models.errors import BatchEnded, BatchNotFound, Conflict
 from models.idempotency import release
 from models.ids import new_id
 from models.jobs import JobView, get_jobs
@@ -27,7 +27,10 @@ from models.tables.files import FilePurpose, Part
 
 Json = dict[str, Any]
 
-PATIENCE_S: Final = 900  # checking takes seconds; a batch that is not through by then lost its process
+# A batch whose lease is over lost the process that checked it. The lease is renewed while lines are read; while they
+# are written the row is locked instead, and a lock goes with its process too.
+LEASE_S: Final = 30
+UNLEASED_S: Final = 900  # after its creation, for one that a release without leases opened
 
 
 class BatchStatus(StrEnum):
@@ -53,7 +56,7 @@ ENDED: Final[Mapping[JobStatus, BatchStatus]] = {
 
 @dataclass(frozen=True, slots=True)
 class NewBatch:
-    """A batch as the client wants it. `window_s` counts from now."""
+    """A batch as the client wants it. `window_s` counts from now; the key is given back where nothing comes of it."""
 
     tenant_id: str
     input_file_id: str
@@ -61,11 +64,15 @@ class NewBatch:
     completion_window: str
     window_s: int
     metadata: Json
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BatchView:
-    """A batch as its owner sees it; `errors` are those of its lines, and `job` is None until it was found good."""
+    """A batch as its owner sees it; `errors` are those of its lines, and `job` is None until it was found good.
+
+    `finalizing_at` is when its last item ended, while the job is not closed yet, and from then on when that was.
+    """
 
     id: str
     endpoint: str
@@ -79,6 +86,7 @@ class BatchView:
     created_at: datetime
     failed_at: datetime | None
     cancelled_at: datetime | None
+    finalizing_at: datetime | None
     job: JobView | None
 
     @property
@@ -104,26 +112,40 @@ UPDATE jobs SET keep_s = :keep_s FROM tenants
 WHERE jobs.id = :job_id AND tenants.id = jobs.tenant_id AND tenants.keep_s < :keep_s
 """)
 
+RENEW: Final = text("""
+UPDATE batches SET checking_until = statement_timestamp() + make_interval(secs => :lease_s)
+WHERE id = :id AND job_id IS NULL AND failed_at IS NULL AND cancelled_at IS NULL
+""")
+
 # Whoever checked them is gone: nobody else would ever end them.
 GIVE_UP: Final = text("""
 UPDATE batches SET failed_at = statement_timestamp(), errors = CAST(:errors AS jsonb)
 WHERE id IN (
     SELECT id FROM batches
     WHERE job_id IS NULL AND failed_at IS NULL AND cancelled_at IS NULL
-      AND created_at < statement_timestamp() - make_interval(secs => :patience_s)
+      AND coalesce(checking_until, created_at + make_interval(secs => :unleased_s)) < statement_timestamp()
     ORDER BY created_at LIMIT :limit FOR UPDATE SKIP LOCKED
 )
+RETURNING id, tenant_id, idempotency_key
 """)
+
+LAST_ENDED: Final = text("SELECT max(finished_at) FROM items WHERE job_id = :job_id")
 
 INTERRUPTED: Final = {"code": "validation_interrupted", "message": "the check of the input was interrupted; try again"}
 
 
 def open_batch(session: Session, new: NewBatch, *, batch_id: str | None = None) -> str:
-    """Note a batch whose lines are about to be checked; returns its id."""
+    """Note a batch whose lines are about to be checked; returns its id. Who checks them calls `renew` in time."""
     batch_id = batch_id or new_id("batch")
     values = {name: getattr(new, name) for name in NewBatch.__slots__ if name != "metadata"}
-    session.execute(insert(Batch).values(id=batch_id, labels=new.metadata, **values))
+    until = text("statement_timestamp() + make_interval(secs => :lease_s)").bindparams(lease_s=LEASE_S)
+    session.execute(insert(Batch).values(id=batch_id, labels=new.metadata, checking_until=until, **values))
     return batch_id
+
+
+def renew(session: Session, batch_id: str) -> None:
+    """Say that the batch is still being checked, for `LEASE_S` seconds from now."""
+    session.execute(RENEW, {"id": batch_id, "lease_s": LEASE_S})
 
 
 def start_batch(
@@ -162,18 +184,19 @@ def refuse_batch(session: Session, batch_id: str, errors: Sequence[Json]) -> Non
     session.execute(update(Batch).where(Batch.id == batch_id, *IS_VALIDATING).values(**values))
 
 
-def drop_batch(session: Session, batch_id: str, key: str | None) -> None:
+def drop_batch(session: Session, batch_id: str) -> None:
     """Forget a batch that could not be made after all, and release its idempotency key for another try."""
-    query = delete(Batch).where(Batch.id == batch_id, *IS_VALIDATING).returning(Batch.tenant_id)
-    tenant_id = session.scalar(query)
-    if tenant_id is not None and key is not None:
-        release(session, tenant_id, key, batch_id)
+    gone = (Batch.id, Batch.tenant_id, Batch.idempotency_key)
+    row = session.execute(delete(Batch).where(Batch.id == batch_id, *IS_VALIDATING).returning(*gone)).one_or_none()
+    if row is not None:
+        _release_key(session, *row)
 
 
 def give_up(session: Session, *, limit: int) -> None:
-    """Refuse up to `limit` batches whose check was never finished."""
+    """Refuse up to `limit` batches whose check was never finished; their keys are free for another try."""
     errors = json.dumps({"object": "list", "data": [INTERRUPTED]})
-    session.execute(GIVE_UP, {"errors": errors, "patience_s": PATIENCE_S, "limit": limit})
+    for row in session.execute(GIVE_UP, {"errors": errors, "unleased_s": UNLEASED_S, "limit": limit}).all():
+        _release_key(session, *row)
 
 
 def cancel_batch(session: Session, tenant_id: str, batch_id: str) -> None:
@@ -193,7 +216,7 @@ def cancel_batch(session: Session, tenant_id: str, batch_id: str) -> None:
     if view.status is BatchStatus.VALIDATING:
         session.execute(update(Batch).where(Batch.id == batch_id).values(cancelled_at=CLOCK))
     elif view.job is not None:
-        cancel(session, tenant_id, view.job.id)
+        _cancel_job(session, batch, view.job.id)
 
 
 def get_batch(session: Session, tenant_id: str, batch_id: str) -> BatchView:
@@ -219,11 +242,33 @@ def endpoint_of(session: Session, job_id: str) -> str | None:
     return session.scalar(select(Batch.endpoint).where(Batch.job_id == job_id))
 
 
+def _cancel_job(session: Session, batch: Batch, job_id: str) -> None:
+    """Cancel the batch's job. Raises BatchEnded where that ended while its lock was waited for."""
+    try:
+        cancel(session, batch.tenant_id, job_id)
+    except Conflict as error:
+        (view,) = _views(session, batch.tenant_id, [batch])
+        raise BatchEnded(batch.id, view.status.value) from error
+
+
+def _release_key(session: Session, batch_id: str, tenant_id: str, key: str | None) -> None:
+    if key is not None:
+        release(session, tenant_id, key, batch_id)
+
+
 def _views(session: Session, tenant_id: str, batches: Sequence[Batch]) -> list[BatchView]:
     jobs = get_jobs(session, tenant_id, [batch.job_id for batch in batches if batch.job_id is not None])
-    return [_view(batch, jobs.get(batch.job_id or "")) for batch in batches]
+    return [_dated(session, _view(batch, jobs.get(batch.job_id or ""))) for batch in batches]
+
+
+def _dated(session: Session, view: BatchView) -> BatchView:
+    """With the end of its last item, of a batch that is about to end: no other's items are looked through."""
+    if view.job is None or view.status is not BatchStatus.FINALIZING:
+        return view
+    return replace(view, finalizing_at=session.scalar(LAST_ENDED, {"job_id": view.job.id}))
 
 
 def _view(batch: Batch, job: JobView | None) -> BatchView:
-    kept = {name: getattr(batch, name) for name in BatchView.__slots__ if name not in ("metadata", "job")}
-    return BatchView(**kept, metadata=batch.labels, job=job)
+    read = ("metadata", "finalizing_at", "job")
+    kept = {name: getattr(batch, name) for name in BatchView.__slots__ if name not in read}
+    return BatchView(**kept, metadata=batch.labels, finalizing_at=job.finished_at if job else None, job=job)

@@ -13,7 +13,7 @@ import psycopg
 from sqlalchemy import Row, delete, insert, text, update
 from sqlalchemy.orm import Session
 
-from models.driver import cursor_of
+from models.copying import copying
 from models.errors import FileNotFound
 from models.ids import new_id
 from models.page import Page, page_of
@@ -38,12 +38,14 @@ class NewFile:
 
 @dataclass(frozen=True, slots=True)
 class FileView:
-    """A file. `num_bytes` is None for a rendered one that nobody has measured yet."""
+    """A file. `num_bytes` is None for a rendered one that nobody has measured yet, or only `items_measured` of it."""
 
     id: str
     filename: str
     purpose: FilePurpose
     num_bytes: int | None
+    items_measured: int
+    bytes_measured: int
     job_id: str | None
     part: Part | None
     created_at: datetime
@@ -53,7 +55,8 @@ class FileView:
 # What its owner can see: a rendered file is born when its job ends, if any item belongs into it, and goes with it.
 VISIBLE: Final = f"""
 SELECT * FROM (
-    SELECT files.id, files.filename, files.purpose, files.num_bytes, files.job_id, files.part, files.tenant_id,
+    SELECT files.id, files.filename, files.purpose, files.num_bytes, files.items_measured, files.bytes_measured,
+        files.job_id, files.part, files.tenant_id,
         coalesce(jobs.finished_at, files.created_at) AS created_at,
         least(coalesce(files.expires_at, jobs.finished_at + make_interval(secs => files.keep_s)), jobs.delete_at)
             AS expires_at
@@ -75,6 +78,13 @@ LIST: Final = {
     )
     for order, sign in (("asc", ">"), ("desc", "<"))
 }
+
+# Of two who measure at once the one who has come further is believed.
+MEASURED: Final = text("""
+UPDATE files SET items_measured = :num_items, bytes_measured = :num_bytes,
+    num_bytes = CASE WHEN :is_whole THEN :num_bytes END
+WHERE id = :id AND num_bytes IS NULL AND items_measured < :num_items
+""")
 
 READ: Final = text("SELECT data FROM file_chunks WHERE file_id = :id AND number = :number")
 
@@ -119,9 +129,10 @@ def read_chunk(session: Session, file_id: str, number: int) -> bytes | None:
     return data
 
 
-def note_size(session: Session, file_id: str, num_bytes: int) -> None:
-    """Keep the size of a rendered file, which never changes."""
-    session.execute(update(File).where(File.id == file_id).values(num_bytes=num_bytes))
+def note_measured(session: Session, file_id: str, num_items: int, num_bytes: int, *, is_whole: bool) -> None:
+    """Keep how long a rendered file is, which never changes, or how long it is up to its first `num_items` items."""
+    values = {"id": file_id, "num_items": num_items, "num_bytes": num_bytes, "is_whole": is_whole}
+    session.execute(MEASURED, values)
 
 
 def delete_file(session: Session, tenant_id: str, file_id: str) -> None:
@@ -132,7 +143,7 @@ def delete_file(session: Session, tenant_id: str, file_id: str) -> None:
 
 def _copy(session: Session, file_id: str, chunks: Iterable[bytes]) -> int:
     num_bytes = 0
-    with cursor_of(session) as cursor, cursor.copy(COPY_CHUNKS) as copy:
+    with copying(session, COPY_CHUNKS) as copy:
         copy.set_types(["text", "int4", "bytea"])
         for number, chunk in enumerate(chunks):
             copy.write_row((file_id, number, psycopg.Binary(chunk)))

@@ -19,8 +19,9 @@ ON CONFLICT DO NOTHING
 RETURNING target_id
 """)
 
+# A record that is found stays, and what it names with it, while the transaction lasts: nobody releases it meanwhile.
 FIND: Final = text("""
-SELECT fingerprint, target_id FROM idempotency_keys WHERE tenant_id = :tenant_id AND key = :key
+SELECT fingerprint, target_id FROM idempotency_keys WHERE tenant_id = :tenant_id AND key = :key FOR KEY SHARE
 """)
 
 RELEASE: Final = text("""

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Select, case, select, true
 from sqlalchemy.orm import Session
 
 from models.jobs import find
 from models.page import Page, page_of
 from models.states import ItemStatus
-from models.tables import Item
+from models.tables import Item, Shard
 
 Json = dict[str, Any]
 
@@ -105,9 +105,39 @@ def _all_items(session: Session, job_id: str, most: int) -> Iterator[ItemView]:
 def _items(
     session: Session, job_id: str, after: int | None, limit: int, status: ItemStatus | None = None
 ) -> list[ItemView]:
-    query = select(*ITEM_COLUMNS).where(Item.job_id == job_id).order_by(Item.index).limit(limit)
-    if after is not None:
-        query = query.where(Item.index > after)
-    if status is not None:
-        query = query.where(Item.status == status)
+    after = -1 if after is None else after
+    query = _page(job_id, after, limit) if status is None else _page_of_status(job_id, after, limit, status)
     return [ItemView(**row._mapping) for row in session.execute(query)]
+
+
+def _page(job_id: str, after: int, limit: int) -> Select[*tuple[Any, ...]]:
+    query = select(*ITEM_COLUMNS).where(Item.job_id == job_id, Item.index > after)
+    return query.order_by(Item.index).limit(limit)
+
+
+def _page_of_status(job_id: str, after: int, limit: int, status: ItemStatus) -> Select[*tuple[Any, ...]]:
+    """Shard by shard, past those that have none: no index has the status, for every result would have to change it."""
+    found = (
+        select(*ITEM_COLUMNS)
+        .where(Item.job_id == Shard.job_id, Item.index.between(Shard.first, Shard.last))
+        .where(Item.index > after, Item.status == status)
+        .order_by(Item.index)
+        .limit(limit)
+        .correlate(Shard)
+        .lateral()
+    )
+    shards = select(found).select_from(Shard).join(found, true())
+    shards = shards.where(Shard.job_id == job_id, Shard.last > after, _may_have(status))
+    return shards.order_by(Shard.number, found.c.index).limit(limit)
+
+
+def _may_have(status: ItemStatus) -> ColumnElement[bool]:
+    """Whether a shard can have items of this status.
+
+    One that was finished was counted, in one that nobody ever held all items are as it is; of others only they know.
+    """
+    return case(
+        (Shard.tally.is_not(None), Shard.tally[status.value].as_integer() > 0),
+        (Shard.epoch == 0, Shard.status == status.value),
+        else_=True,
+    )

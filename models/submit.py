@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import psycopg
 from sqlalchemy import text
-from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
-from models.driver import cursor_of
+from models.copying import copying
 from models.errors import DuplicateCustomId, ModelNotFound, NoItems, UnstorableText
 from models.faults import Point, reach
 from models.idempotency import take
@@ -144,7 +144,7 @@ def _copy_items(session: Session, job_id: str, items: Iterable[NewItem], shard_i
     """Stream the items in; returns how many there were."""
     index = -1
     try:
-        with cursor_of(session) as cursor, cursor.copy(COPY_ITEMS) as copy:
+        with copying(session, COPY_ITEMS) as copy:
             for index, item in enumerate(items):
                 # ASCII escapes leave NUL and surrogates to the server, which tells the line.
                 row = (job_id, index, index // shard_items, item.custom_id, json.dumps(item.input))
@@ -153,8 +153,6 @@ def _copy_items(session: Session, job_id: str, items: Iterable[NewItem], shard_i
         raise DuplicateCustomId(_repeated(error, job_id)) from error
     except (psycopg.DataError, UnicodeEncodeError) as error:
         raise UnstorableText(_line(error, index)) from error
-    except psycopg.Error as error:
-        raise DBAPIError.instance(COPY_ITEMS, None, error, psycopg.Error) from error
     return index + 1
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from models.audit import forget_audit
 from models.batches import give_up
+from models.copying import COPY_S
 from models.database import Database
 from models.deliveries import is_delivery_due
 from models.ending import end_job, withdraw
@@ -31,7 +32,6 @@ T = TypeVar("T")
 
 ITEMS: Final = 5_000  # that a transaction ends, unless one job alone has more
 STOP_S: Final = 1.0  # of a sweep's time, for ending what was cancelled or is overdue
-COPY_S: Final = 60.0  # a COPY that has waited for its client so long would be ended with the next it says
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,8 @@ ORDER BY id LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
 """)
 
 
-# A process frozen within a COPY: no limit of the server's ends the wait for what it sends.
+# A process frozen within a COPY: no limit of the server's ends the wait for what it sends. A COPY that has waited for
+# that when its time is over would be ended with the next it says.
 CUT_OFF: Final = text("""
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND usename = current_user AND application_name LIKE 'skim-%'

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+import time
+from collections.abc import Iterator
 from typing import Final
 
 from flask import Response
@@ -14,7 +16,7 @@ from api.auth import auth, principal
 from api.batch_input import Check
 from api.batch_views import batch_answer
 from api.conditional import dump
-from api.errors import Busy, NotCancellable, UnknownFile, UnusableFile
+from api.errors import BeingChecked, Busy, NotCancellable, UnknownFile, UnusableFile
 from api.hooks import origin_of_request
 from api.idempotency import REPLAYED, fingerprint, key_of_request
 from api.pieces import pieces
@@ -23,6 +25,7 @@ from api.schemas.pages import Cursor
 from api.services import services
 from api.views import page_of
 from models.batches import (
+    BatchStatus,
     NewBatch,
     cancel_batch,
     drop_batch,
@@ -30,9 +33,11 @@ from models.batches import (
     list_batches,
     open_batch,
     refuse_batch,
+    renew,
     start_batch,
 )
 from models.catalog import ModelView
+from models.database import Database
 from models.errors import BatchEnded, FileNotFound
 from models.files import FileView, get_file
 from models.idempotency import take
@@ -45,10 +50,18 @@ routes = blueprint("batches", "Batches")
 
 SPOOL_BYTES: Final = 1024 * 1024  # an input that is no longer is checked in memory, in passing
 RETRY_S: Final = 5
+RENEW_S: Final = 5.0  # how often a check says that it goes on
 
 
 @routes.post("/v1/batches")
-@routes.doc(responses={404: "Unknown file", 422: "Idempotency-Key used before", 429: "Quota exceeded"})
+@routes.doc(
+    responses={
+        404: "Unknown file",
+        409: "Still being checked",
+        422: "Idempotency-Key used before",
+        429: "Quota exceeded",
+    }
+)
 @routes.auth_required(auth, roles=["jobs"])
 @routes.input(BatchBody)
 @routes.output(BatchAnswer)
@@ -112,7 +125,9 @@ def _find_input(session: Session, file_id: str) -> FileView:
 def _open(body: BatchBody, *, has_place: bool) -> tuple[str, FileView | None]:
     """Note the batch; its input is what has to be checked. None is for one that the first request with this key made.
 
-    Raises Busy where a new one that is long would have no place to be checked.
+    Raises:
+        BeingChecked: the first request with this key is not through: its batch may still come to nothing.
+        Busy: a new one that is long would have no place to be checked.
     """
     tenant_id, key, batch_id = principal().tenant_id, key_of_request(), new_id("batch")
     new = NewBatch(
@@ -122,11 +137,13 @@ def _open(body: BatchBody, *, has_place: bool) -> tuple[str, FileView | None]:
         completion_window=body.completion_window,
         window_s=seconds(body.completion_window),
         metadata=dict(body.metadata or {}),
+        idempotency_key=key,
     )
     with services().database.session() as session:
         if key is not None:
             first_id = take(session, tenant_id, key, fingerprint((body.model_dump_json().encode(),)), batch_id)
             if first_id != batch_id:
+                _check_settled(session, first_id)
                 return first_id, None
         file = _find_input(session, body.input_file_id)
         is_short = file.num_bytes is not None and file.num_bytes <= SPOOL_BYTES
@@ -135,13 +152,18 @@ def _open(body: BatchBody, *, has_place: bool) -> tuple[str, FileView | None]:
         return open_batch(session, new, batch_id=batch_id), file
 
 
+def _check_settled(session: Session, batch_id: str) -> None:
+    if get_batch(session, principal().tenant_id, batch_id).status is BatchStatus.VALIDATING:
+        raise BeingChecked(f"{batch_id}, made with this key, is still being checked", retry_after_s=RETRY_S)
+
+
 def _start(batch_id: str, body: BatchBody, file: FileView) -> None:
     """Make the batch's job or refuse the batch; where that cannot be done, nothing is left of it."""
     try:
         _check(batch_id, body, file)
     except Exception:
         with services().database.session() as session:
-            drop_batch(session, batch_id, key_of_request())
+            drop_batch(session, batch_id)
         raise
 
 
@@ -151,7 +173,7 @@ def _check(batch_id: str, body: BatchBody, file: FileView) -> None:
     with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
         settings, lengths = services().settings, services().lengths
         check = Check(database, body.endpoint, settings.max_inputs, settings.chat_tokens, lengths, spool)
-        check.read(pieces(database, file))
+        check.read(_renewing(database, batch_id, pieces(database, file)))
         if check.model is None or check.errors:
             with database.session() as session:
                 refuse_batch(session, batch_id, check.errors)
@@ -161,6 +183,17 @@ def _check(batch_id: str, body: BatchBody, file: FileView) -> None:
         with database.session() as session:
             start_batch(session, batch_id, new, check.items(), keep_s=None if expiry is None else expiry.seconds)
     services().bell.ring(new.model, new.lane)
+
+
+def _renewing(database: Database, batch_id: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The pieces. Between them the registry is told that the check goes on: whoever dies stops saying so."""
+    renewed_at = time.monotonic()
+    for chunk in chunks:
+        if time.monotonic() >= renewed_at + RENEW_S:
+            with database.statement() as session:
+                renew(session, batch_id)
+            renewed_at = time.monotonic()
+        yield chunk
 
 
 def _job(body: BatchBody, model: ModelView, check: Check) -> NewJob:

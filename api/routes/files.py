@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Final
 from urllib.parse import quote
 
@@ -14,6 +14,7 @@ from api.adapter import blueprint
 from api.auth import auth, principal
 from api.conditional import dump
 from api.documentation import FILE_BODY, FILE_CONTENT
+from api.errors import Busy
 from api.idempotency import REPLAYED, key_of_request
 from api.pieces import pieces
 from api.rendering import lines, size_of
@@ -33,7 +34,8 @@ from models.tables.files import FilePurpose, Part
 routes = blueprint("files", "Files")
 
 MAX_PAGE: Final = 1000
-MEASURE_S: Final = 5.0  # that a page of files may take before it ends with what it has
+MEASURING: Final = "A long output is being measured"
+MEASURE_S: Final = 5.0  # that a request measures outputs of batches before it answers with what it has
 
 
 @routes.post("/v1/files")
@@ -48,10 +50,11 @@ def create_file() -> Response:
     with read_upload() as given:
         view, is_new = _store(given)
     headers = {} if is_new else {REPLAYED: "true"}
-    return Response(dump(_answer(view)), headers=headers, content_type="application/json")
+    return Response(dump(_answer(view, time.monotonic())), headers=headers, content_type="application/json")
 
 
 @routes.get("/v1/files")
+@routes.doc(responses={503: MEASURING})
 @routes.auth_required(auth, roles=["jobs"])
 @routes.input(FileCursor, location="query")
 @routes.output(FilePage)
@@ -73,11 +76,12 @@ def read_files(query_data: FileCursor) -> FilePage:
 
 
 @routes.get("/v1/files/<id:file_id>")
+@routes.doc(responses={503: MEASURING})
 @routes.auth_required(auth, roles=["jobs"])
 @routes.output(FileAnswer)
 def read_file(file_id: str) -> FileAnswer:
     """Read what is known of a file."""
-    return _answer(_get(file_id))
+    return _answer(_get(file_id), time.monotonic() + MEASURE_S)
 
 
 @routes.get("/v1/files/<id:file_id>/content")
@@ -127,21 +131,30 @@ def _get(file_id: str) -> FileView:
 
 
 def _answers(views: Sequence[FileView]) -> tuple[list[FileAnswer], bool]:
-    """Those that are still there, and whether these are all: what takes long to measure is left to the next page."""
+    """Those that are still there, and whether these are all: what takes long to measure is left to the next page.
+
+    Raises Busy where that is the first already.
+    """
     until = time.monotonic() + MEASURE_S
     answers: list[FileAnswer] = []
     for view in views:
         if answers and time.monotonic() >= until:
             return answers, False
-        with suppress(FileNotFound):
-            answers.append(_answer(view))
+        try:
+            answers.append(_answer(view, until))
+        except FileNotFound:
+            continue
+        except Busy:
+            if not answers:
+                raise
+            return answers, False
     return answers, True
 
 
-def _answer(view: FileView) -> FileAnswer:
+def _answer(view: FileView, until: float) -> FileAnswer:
     return FileAnswer(
         id=view.id,
-        bytes=size_of(principal().tenant_id, view),
+        bytes=size_of(principal().tenant_id, view, until),
         created_at=view.created_at,
         expires_at=view.expires_at,
         filename=view.filename,

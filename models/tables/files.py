@@ -29,7 +29,8 @@ class Part(StrEnum):
 
 
 class File(Base):
-    """A file. `num_bytes` of a rendered one is filled in by whoever first needs it.
+    """A file. `num_bytes` of a rendered one is filled in by whoever first needs it; until then `items_measured` and
+    `bytes_measured` say how far that is.
 
     `keep_s` of a rendered one counts from its birth; null is as long as its job.
     """
@@ -54,6 +55,8 @@ class File(Base):
     keep_s: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
     expires_at: Mapped[datetime | None]  # of an uploaded file
+    items_measured: Mapped[int] = mapped_column(server_default=text("0"))
+    bytes_measured: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
 
 
 class FileChunk(Base):
@@ -69,7 +72,8 @@ class FileChunk(Base):
 class Batch(Base):
     """A file of requests and the job that answers them. Without a job it is being checked, was refused or called off.
 
-    Everything else about a batch is read from its job.
+    `checking_until` is null only of those that a release before it opened. Everything else about a batch is read from
+    its job.
     """
 
     __tablename__ = "batches"
@@ -100,3 +104,5 @@ class Batch(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
     failed_at: Mapped[datetime | None]
     cancelled_at: Mapped[datetime | None]  # before there was a job
+    checking_until: Mapped[datetime | None]  # by whoever checks it, unless that one says so again
+    idempotency_key: Mapped[str | None]  # of the request that made it

@@ -347,7 +347,7 @@ def test_a_check_that_was_interrupted_fails(client: OpenAI, world: Service) -> N
     made = create(client, text("a", "abc"), endpoint=TEXT)
     finish(client, made)
     world.rows(
-        "UPDATE batches SET job_id = NULL, created_at = now() - interval '1 hour' WHERE id = :id RETURNING id",
+        "UPDATE batches SET job_id = NULL, checking_until = now() WHERE id = :id RETURNING id",
         id=made.id,
     )
 
