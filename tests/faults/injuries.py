@@ -1,6 +1,7 @@
 """What may happen to a service. Each injury happens once; what has to be undone, the world undoes later."""
 
 import json
+import os
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -14,13 +15,16 @@ from models.faults import Point
 from models.states import Lane
 from tests.acceptance.workers.service import MODEL
 from tests.faults.clock import Clock
+from tests.faults.parts import Part
 from tests.faults.world import World
 from workers.queues import SHARD_TASK, SWEEP_TASK, queue_of
 
 QUEUE = queue_of(MODEL, Lane.BULK)
+INTERACTIVE = queue_of(MODEL, Lane.INTERACTIVE)
 LATE_S = 2.0  # beyond a lease
 AWAY_S = 2.0  # how long a server stays away at most
 FROZEN_S = 4.0
+FEW = 4  # items
 MINUTE_S = 60.0
 DAY_S = 86_400.0
 
@@ -34,8 +38,8 @@ class Missed(Exception):
     """Nobody came to harm."""
 
 
-def _kill(name: str) -> Injury:
-    return lambda world, _: world.parts[name].send(signal.SIGKILL)
+def _send(name: str, number: signal.Signals) -> Injury:
+    return lambda world, _: _running(world, name).send(number)
 
 
 def _kill_child(name: str, word: str) -> Injury:
@@ -46,9 +50,21 @@ def _freeze(name: str) -> Injury:
     """Until long after every lease it may hold is over."""
 
     def freeze(world: World, _: Random) -> None:
-        part = world.parts[name]
+        part = _running(world, name)
         part.send(signal.SIGSTOP)
         world.later(world.lease_s + LATE_S, part.thaw)
+
+    return freeze
+
+
+def _freeze_all(name: str) -> Injury:
+    """Its children too, as if the machine had stood still."""
+
+    def freeze(world: World, random: Random) -> None:
+        _freeze(name)(world, random)
+        for child in world.parts[name].children():
+            with suppress(psutil.Error):
+                child.suspend()
 
     return freeze
 
@@ -60,6 +76,22 @@ def _freeze_child(name: str, word: str) -> Injury:
         world.later(world.lease_s + LATE_S, lambda: _resume(child))
 
     return freeze
+
+
+def _with_interactive(injury: Injury) -> Injury:
+    """The node of this lane has something to do."""
+
+    def injure(world: World, random: Random) -> float | None:
+        world.submit(random.randint(1, 5), priority="interactive")
+        return injury(world, random)
+
+    return injure
+
+
+def _running(world: World, name: str) -> Part:
+    """A part, once it runs."""
+    world.until(lambda: world.parts[name].is_running)
+    return world.parts[name]
 
 
 def _child(world: World, name: str, word: str) -> psutil.Process:
@@ -102,15 +134,21 @@ def _submit_without_broker(world: World, random: Random) -> float:
     return killed_at
 
 
-def _stop_postgres(number: signal.Signals) -> Injury:
-    return lambda world, _: world.parts["postgres"].send(number)
+BACKENDS: Final = """
+SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name <> 'test' ORDER BY pid
+"""
 
 
 def _kill_backend(world: World, random: Random) -> None:
     """The server takes all its processes down with one that was killed, and recovers."""
-    backends = world.parts["postgres"].children("skim-")
-    if backends:
-        random.choice(backends).kill()
+
+    def is_killed() -> bool:
+        pids = [row.pid for row in world.rows(BACKENDS)]
+        if pids:
+            os.kill(random.choice(pids), signal.SIGKILL)
+        return bool(pids)
+
+    world.until(is_killed)
 
 
 CUT: Final = """
@@ -128,9 +166,9 @@ def _cut_transaction(world: World, _: Random) -> None:
     world.until(lambda: world.rows(f"{CUT} AND state = 'idle in transaction' LIMIT 1"))
 
 
-def _fill_disk(world: World, _: Random) -> None:
-    """No row can be written or changed, as if the disk were full."""
-    table, name = "items", "disk_full"
+def _fill_disk(world: World, random: Random) -> float:
+    """No row of a table can be written or changed, as if the disk were full, and somebody submits a job meanwhile."""
+    table, name = random.choice(("jobs", "shards", "items", "deliveries")), "disk_full"
     world.until(
         lambda: _did(
             world,
@@ -142,7 +180,10 @@ def _fill_disk(world: World, _: Random) -> None:
     )
     make = f"CREATE OR REPLACE TRIGGER {name} BEFORE INSERT OR UPDATE ON {table} EXECUTE FUNCTION {name}()"
     world.until(lambda: _did(world, make))
+    filled_at = time.time()
     world.later(AWAY_S, lambda: world.until(lambda: _did(world, f"DROP TRIGGER IF EXISTS {name} ON {table}")))
+    world.submit(random.randint(1, 5))
+    return filled_at
 
 
 def _did(world: World, statement: str) -> bool:
@@ -168,7 +209,9 @@ def _double_messages(world: World, _: Random) -> None:
 
 def _stale_messages(world: World, _: Random) -> None:
     """Messages for shards that were finished long ago."""
-    _send_all(world, world.rows("SELECT job_id, number FROM shards WHERE status = 'finished' LIMIT 50"))
+    query = "SELECT job_id, number FROM shards WHERE status = 'finished' LIMIT 50"
+    world.until(lambda: world.rows(query))
+    _send_all(world, world.read(query))
 
 
 def _send_all(world: World, shards: Any) -> None:
@@ -178,14 +221,16 @@ def _send_all(world: World, shards: Any) -> None:
             world.app.send_task(SHARD_TASK, args=arguments, queue=QUEUE, producer=producer)
 
 
-def _shuffle_messages(world: World, random: Random) -> None:
+def _turn_messages(world: World, _: Random) -> None:
+    """Those that wait, at least two, come last first."""
     broker = world.client_redis()
+    while not world.holds(lambda: broker.llen(QUEUE.name) > 1):
+        world.submit(FEW)
     waiting: Any = broker.lrange(QUEUE.name, 0, -1)
-    random.shuffle(waiting)
     with broker.pipeline() as pipe:
         pipe.delete(QUEUE.name)
         if waiting:
-            pipe.rpush(QUEUE.name, *waiting)
+            pipe.rpush(QUEUE.name, *reversed(waiting))
         pipe.execute()
 
 
@@ -259,17 +304,21 @@ PLACES: Final[Mapping[str, tuple[Point, ...]]] = {
 }
 
 INJURIES: Final[Mapping[str, Injury]] = {
-    "kill supervisor": _kill("device"),
+    "kill supervisor": _send("device", signal.SIGKILL),
     "kill engine": _kill_child("device", "echo_engine"),
     "kill node": _kill_child("device", QUEUE.name),
-    "kill api": _kill("api"),
+    "kill interactive node": _with_interactive(_kill_child("device", INTERACTIVE.name)),
+    "kill api": _send("api", signal.SIGKILL),
     "kill api process": _kill_child("api", "api.wsgi"),
-    "kill control": _kill("control"),
-    "kill beat": _kill("beat"),
+    "kill control": _send("control", signal.SIGKILL),
+    "kill beat": _send("beat", signal.SIGKILL),
     "end at a fault point": _end_at_a_point,
     "freeze supervisor": _freeze("device"),
     "freeze engine": _freeze_child("device", "echo_engine"),
     "freeze node": _freeze_child("device", QUEUE.name),
+    "freeze interactive node": _with_interactive(_freeze_child("device", INTERACTIVE.name)),
+    "freeze device": _freeze_all("device"),
+    "freeze api": _freeze_all("api"),
     "freeze api process": _freeze_child("api", "api.wsgi"),
     "freeze control": _freeze("control"),
     "freeze beat": _freeze("beat"),
@@ -277,15 +326,15 @@ INJURIES: Final[Mapping[str, Injury]] = {
     "flush redis": _flush_redis,
     "freeze redis": _freeze_redis,
     "submit without broker": _submit_without_broker,
-    "restart postgres": _stop_postgres(signal.SIGINT),
-    "kill postgres": _stop_postgres(signal.SIGKILL),
+    "restart postgres": _send("postgres", signal.SIGINT),
+    "kill postgres": _send("postgres", signal.SIGKILL),
     "kill backend": _kill_backend,
     "cut connections": _cut_connections,
     "cut transaction": _cut_transaction,
     "fill disk": _fill_disk,
     "double messages": _with_broker(_double_messages),
     "stale messages": _with_broker(_stale_messages),
-    "shuffle messages": _with_broker(_shuffle_messages),
+    "shuffle messages": _with_broker(_turn_messages),
     "forge messages": _with_broker(_forge_messages),
     "second beat": _second_beat,
     **({"set the clock": _set_clock} if Clock.compiler else {}),

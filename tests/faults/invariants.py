@@ -4,6 +4,7 @@ import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 from tests.faults.world import Accepted, World
 
@@ -25,18 +26,25 @@ def _ids(jobs: Sequence[Accepted]) -> list[str]:
 
 
 def _check_items(world: World, jobs: Sequence[Accepted]) -> None:
-    """Every item of every job has ended as it may: with its own text if it succeeded, else with none."""
-    query = "SELECT job_id, index, status, output, attempts, error FROM items WHERE job_id = ANY(:ids)"
-    found = {(row.job_id, row.index): (row.status, row.output) for row in world.rows(query, ids=_ids(jobs))}
+    """Every item of every job has ended as it may: with its seed's own text, or texts, if it succeeded, else none."""
+    query = "SELECT job_id, index, status, output, choices, attempts, error FROM items WHERE job_id = ANY(:ids)"
+    found = {(row.job_id, row.index): (row.status, _said(row)) for row in world.rows(query, ids=_ids(jobs))}
     fits = {
-        (job.job_id, index): [(status, text if status == "succeeded" else None) for status in sorted(job.ends)]
+        (job.job_id, index): [(status, texts if status == "succeeded" else ()) for status in sorted(job.ends)]
         for job in jobs
-        for index, text in enumerate(job.texts)
+        for index, texts in enumerate(job.texts)
     }
 
     assert found.keys() == fits.keys()
     wrong = {key: (end, fits[key]) for key, end in found.items() if end not in fits[key]}
     assert not wrong, wrong
+
+
+def _said(item: Any) -> tuple[str, ...]:
+    """What all choices of an item say, the first of which is its output."""
+    said = [choice["output"] for choice in item.choices] if item.choices else [item.output]
+    assert said[0] == item.output
+    return () if item.output is None else tuple(said)
 
 
 def _check_witnesses(world: World, jobs: Sequence[Accepted]) -> None:

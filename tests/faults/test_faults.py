@@ -7,6 +7,7 @@ import pytest
 from tests.faults.clock import Clock
 from tests.faults.injuries import INJURIES
 from tests.faults.invariants import check
+from tests.faults.jobs import SORTS
 from tests.faults.world import World
 
 # What takes longer than a few seconds to recover from is for the long tests.
@@ -49,19 +50,37 @@ def test_nothing_is_lost_in_a_short_run_of_faults(world: World) -> None:
 
 
 def test_every_sort_of_job_ends_as_it_may(world: World) -> None:
-    random = Random(33)  # which has each of the sorts
-    before = len(world.accepted)
+    random = Random(33)
 
-    for _ in range(4):
-        world.submit_any(NUM_ITEMS, random)
-    world.parts["device"].children("echo_engine")[0].kill()
+    jobs = [world.submit_as(sort, NUM_ITEMS, random) for sort in SORTS]
+    kill_engine_at_work(world)
     world.settle()
 
-    jobs = world.accepted[before:]
     check(world, jobs)
     ids = [job.job_id for job in jobs]
     ended = world.rows("SELECT DISTINCT status FROM items WHERE job_id = ANY(:ids)", ids=ids)
     assert {row.status for row in ended} == {"succeeded", "cancelled", "expired"}
+
+
+def test_what_was_lost_says_the_same_when_tried_again(world: World) -> None:
+    """Although its items have other numbers there, and choices of their own, and are tried twice."""
+    job = world.submit(4 * NUM_ITEMS, may_end="cancelled", **SORTS["choices"])
+    world.until(lambda: world.rows("SELECT 1 FROM items WHERE job_id = :job AND status = 'succeeded'", job=job.job_id))
+    world.cancel(job)
+    check(world, [job])
+
+    again = world.retry(job)
+    kill_engine_at_work(world)
+
+    check(world, [again])
+    assert len(again.texts) < len(job.texts)
+    assert world.rows("SELECT 1 FROM shards WHERE job_id = :job AND epoch > 1", job=again.job_id)
+
+
+def kill_engine_at_work(world: World) -> None:
+    """While it has items of somebody's."""
+    assert is_at_work(world)
+    world.parts["device"].children("echo_engine")[0].kill()
 
 
 @pytest.mark.skipif(not Clock.compiler, reason="the clock is set by a library that is compiled here")

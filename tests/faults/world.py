@@ -3,8 +3,7 @@
 import os
 import secrets
 import socket
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 import httpx
 import redis
 from sqlalchemy import text as sql
-from sqlalchemy.exc import DBAPIError
 
 from models.bootstrap import upgrade
 from models.catalog import NewModel, add_model
@@ -22,32 +20,31 @@ from models.database import connect
 from models.faults import Point
 from models.keys import Scope, create_key
 from models.tenants import ensure_tenant
-from tests.acceptance.workers.service import MODEL, TENANT, echo
+from tests.acceptance.workers.service import MODEL, TENANT
 from tests.faults.clock import Clock
+from tests.faults.jobs import CONTEXT, SIZES, SORTS, body_of, texts_of
 from tests.faults.parts import Part
 from tests.faults.servers import make_postgres, make_redis
+from tests.faults.watch import PATIENCE_S, Watch
 from tests.faults.witness import WITNESS
 from workers.device.tether import tied
 from workers.queues import connect as broker
+from workers.text import Text
 
 ROOT = Path(__file__).resolve().parents[2]
-CONTEXT = 4096
-NUM_TOKENS = 20
-SUMMARY_WORDS = 20
-SUMMARY_TOKENS = 92  # beyond the document
-SUMMARY = f"Summarize the following text in one short paragraph of at most {SUMMARY_WORDS} words.\n\n{{}}\n\nSummary:"
-LONG = 8  # times as many items has a job that is not to come to its end
-PATIENCE_S = 60.0
 REQUEST_S = 2.0  # before the client asks again
 CELERY = ("--app", "workers.app")
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A job that the service has taken, what its items say when they succeed, and the states that they may end in."""
+    """A job that the service has taken, what its items say when they succeed, and the states that they may end in.
+
+    `texts` has one for each choice of each item.
+    """
 
     job_id: str
-    texts: tuple[str, ...]
+    texts: tuple[tuple[str, ...], ...]
     ends: frozenset[str] = frozenset({"succeeded"})
 
 
@@ -64,8 +61,8 @@ class Receiver(BaseHTTPRequestHandler):
         """Quietly."""
 
 
-class World:
-    """Servers, API, control node, beat and devices, kept running by `tend`: everybody who waits does it here."""
+class World(Watch):
+    """Servers, API, control node, beat and devices, kept running whatever happens to them, and a client."""
 
     def __init__(
         self, folder: Path, home: Path, source: Path, hooks: ThreadingHTTPServer, times: dict[str, str]
@@ -74,13 +71,15 @@ class World:
         self.hooks = hooks
         self.accepted: list[Accepted] = []
         self.lease_s = float(times.get("SKIM_LEASE_S", "8"))
-        self._later: list[tuple[float, Callable[[], None]]] = []
+        self._text = Text(source)
+        self._dice = Random(0)  # of the jobs' seeds
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SKIM_")}
         self.env = {**kept, **times, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        self.env |= {"ECHO_NOISE": "yes"}
         self.clock = Clock(home)
         self.postgres, postgres = make_postgres(folder, self.env)
         self.redis, broker_part = make_redis(folder, self.env)
-        self.parts = {"postgres": postgres, "redis": broker_part}
+        super().__init__({"postgres": postgres, "redis": broker_part})
         self.tend()
         self.postgres.wait()
         self.redis.wait()
@@ -155,44 +154,6 @@ class World:
         draft.write_text(signal_name)
         return draft.rename(folder / point)
 
-    # Time
-
-    def tend(self) -> None:
-        """Start again what has ended, do what is due."""
-        now = time.monotonic()
-        due = [action for at, action in self._later if at <= now]
-        self._later = [(at, action) for at, action in self._later if at > now]
-        for action in due:
-            action()
-        for part in self.parts.values():
-            part.tend()
-
-    def later(self, delay_s: float, action: Callable[[], None]) -> None:
-        self._later.append((time.monotonic() + delay_s, action))
-
-    def settle(self) -> None:
-        """Wait until nothing is to be done later."""
-        self.until(lambda: not self._later)
-
-    def pause(self, duration_s: float) -> None:
-        end_at = time.monotonic() + duration_s
-        self.until(lambda: time.monotonic() >= end_at, duration_s + PATIENCE_S)
-
-    def until(self, is_so: Callable[[], Any], patience_s: float = PATIENCE_S) -> None:
-        """Wait until something is so. A server that is away has not said so."""
-        give_up_at = time.monotonic() + patience_s
-        while not self.holds(is_so):
-            assert time.monotonic() < give_up_at, f"not so after {patience_s} s"
-            self.tend()
-            time.sleep(0.02)
-
-    def holds(self, is_so: Callable[[], Any]) -> bool:
-        """Whether something is so, as far as can be seen now."""
-        try:
-            return bool(is_so())
-        except (DBAPIError, httpx.TransportError, redis.RedisError, OSError):
-            return False
-
     # The client
 
     def send(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -202,19 +163,22 @@ class World:
         return httpx.request(method, url, headers=headers, timeout=REQUEST_S, **options)
 
     def submit_any(self, num_items: int, random: Random) -> Accepted:
-        """A job of any sort: bulk or interactive, of summaries, with a deadline, or cancelled in mid-flight."""
-        match random.choice(("bulk", "interactive", "summaries", "deadline", "cancelled")):
-            case "interactive":
-                return self.submit(num_items, priority="interactive")
-            case "summaries":
-                return self.submit(num_items, kind="summarize", max_words=SUMMARY_WORDS)
-            case "deadline":
-                return self.submit(LONG * num_items, may_end="expired", deadline_s=random.randint(1, 2))
-            case "cancelled":
-                job = self.submit(LONG * num_items, may_end="cancelled")
-                self.later(random.uniform(0, 1.5), lambda: self.cancel(job))
-                return job
-        return self.submit(num_items)
+        """A job of any sort, or a new one of what another has lost."""
+        sort = random.choice((*SORTS, "retried"))
+        if sort != "retried":
+            return self.submit_as(sort, num_items, random)
+        lost = self.lost()
+        return self.retry(random.choice(lost)) if lost else self.submit(num_items)
+
+    def submit_as(self, sort: str, num_items: int, random: Random) -> Accepted:
+        """A job of this sort, with about so many items; one with a deadline or to be cancelled has more."""
+        changes = dict(SORTS[sort])
+        if sort == "deadline":
+            changes["deadline_s"] = random.randint(1, 2)
+        job = self.submit(max(1, round(num_items * SIZES.get(sort, 1))), **changes)
+        if sort == "cancelled":
+            self.later(random.uniform(0, 1.5), lambda: self.cancel(job))
+        return job
 
     def cancel(self, job: Accepted) -> None:
         """Ask until it is answered: it is cancelled, is going to be, or has ended before."""
@@ -224,31 +188,45 @@ class World:
     def submit(self, num_items: int, *, may_end: str = "succeeded", **changes: Any) -> Accepted:
         """Submit until it is accepted, with one idempotency key. Items succeed, or end as they `may_end` beside."""
         key = secrets.token_hex(6)
-        prompts = [f"{key} {number} " for number in range(num_items)]
-        field, num_tokens, texts = "prompt", NUM_TOKENS, prompts
-        if changes.get("kind") == "summarize":
-            field, num_tokens, texts = "document", SUMMARY_TOKENS, [SUMMARY.format(one.strip()) for one in prompts]
-        body = {
-            "kind": "generate",
-            "model": MODEL,
-            "priority": "bulk",
-            "inputs": [{field: prompt} for prompt in prompts],
-            "parameters": {"max_tokens": num_tokens, "seed": 1},
-            "webhook_url": f"http://127.0.0.1:{self.hooks.server_port}/",
-            **changes,
-        }
-        answers: list[httpx.Response] = []
+        hook = {"webhook_url": f"http://127.0.0.1:{self.hooks.server_port}/"}
+        body = body_of(key, num_items, self._dice, **{**hook, **changes})
+        job_id, drawn = self._insist("/v1/jobs", key, body)
+        seed = body["parameters"]["seed"]
+        texts = texts_of(body, drawn if seed is None else seed, self._text)
+        return self._accept(Accepted(job_id, texts, frozenset({"succeeded", may_end})))
+
+    def lost(self) -> list[Accepted]:
+        """Ended jobs with items that have not succeeded and were not tried again."""
+        query = """
+            SELECT id FROM jobs WHERE status IN ('cancelled', 'expired')
+            AND NOT EXISTS (SELECT 1 FROM jobs AS again WHERE again.retry_of = jobs.id)
+        """
+        ids = {row.id for row in self.read(query)}
+        return [job for job in self.accepted if job.job_id in ids]
+
+    def retry(self, job: Accepted) -> Accepted:
+        """A new job of what an ended one has lost: its items say what they would have said there."""
+        query = "SELECT index FROM items WHERE job_id = :job AND status <> 'succeeded' ORDER BY index"
+        texts = tuple(job.texts[row.index] for row in self.read(query, job=job.job_id))
+        job_id, _ = self._insist(f"/v1/jobs/{job.job_id}/retry", secrets.token_hex(6), {})
+        return self._accept(Accepted(job_id, texts, job.ends - {"cancelled"}))
+
+    def _insist(self, path: str, key: str, body: Any) -> tuple[str, int]:
+        """Ask until a job is accepted; returns its id and its seed."""
+        answers: list[Any] = []
 
         def is_answered() -> bool:
-            answer = self.send("POST", "/v1/jobs", json=body, headers={"Idempotency-Key": key})
+            answer = self.send("POST", path, json=body, headers={"Idempotency-Key": key})
             assert answer.status_code == 202 or answer.status_code >= 500, answer.text
-            answers.append(answer)
+            answers.append(answer.json())
             return answer.status_code == 202
 
         self.until(is_answered)
-        said = tuple(echo(text, num_tokens) for text in texts)
-        self.accepted.append(Accepted(answers[-1].json()["id"], said, frozenset({"succeeded", may_end})))
-        return self.accepted[-1]
+        return answers[-1]["id"], answers[-1]["parameters"]["seed"]
+
+    def _accept(self, job: Accepted) -> Accepted:
+        self.accepted.append(job)
+        return job
 
     # The registry
 
@@ -256,6 +234,12 @@ class World:
         with self.database.session() as session:
             found = session.execute(sql(query), values)
             return list(found) if found.returns_rows else []  # type: ignore[attr-defined]
+
+    def read(self, query: str, **values: Any) -> Sequence[Any]:
+        """The same, asked until it is answered."""
+        found: list[Sequence[Any]] = []
+        self.until(lambda: [found.append(self.rows(query, **values))])  # type: ignore[func-returns-value]
+        return found[0]
 
     def is_whole(self) -> bool:
         """Whether everything answers and every device is ready with both nodes."""

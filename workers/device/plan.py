@@ -73,7 +73,8 @@ class Plan:
         threads = self.settings.interactive_threads if lane is Lane.INTERACTIVE else self.settings.bulk_threads
         options = ["--pool", "threads", "--concurrency", str(threads), "--include", "workers.shards"]
         options += ["--queues", ",".join(self._queues(lane))]
-        options += ["--hostname", f"{lane.value}.{self.name}@%h", "--without-gossip", "--without-mingle", "--heartbeat-interval", "10"]
+        options += ["--hostname", f"{lane.value}.{self.name}@%h", "--without-gossip", "--without-mingle"]
+        options += ["--heartbeat-interval", "10"]  # seconds between events for Flower
         options += ["--loglevel", self.settings.log_level]
         return tied("celery", ["--app", "workers.app", "--quiet", "worker", *options])
 

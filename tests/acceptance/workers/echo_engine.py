@@ -3,6 +3,8 @@
 It is ready once the file `ECHO_GATE` exists. "Measured" step costs are a count: one more than those it was told.
 Words in a prompt make it misbehave: POISON kills the process in the first pass that includes the row, HANG makes that
 pass last for ever. A step takes `ECHO_STEP_S` seconds and gives every row one token: a run is as long as a test wants.
+With `ECHO_NOISE` it keeps the engine's contract of sampling: at a temperature it draws from the prompt's tokens, by
+seed and position alone if the request is reproducible, else by the shape of the pass too.
 """
 
 import json
@@ -26,6 +28,7 @@ from engine.request import (
     Statistics,
     TokenLogprob,
 )
+from tests.acceptance.workers.noise import pick
 from workers.device.options import parse
 from workers.logs import configure
 from workers.text import Text
@@ -34,6 +37,7 @@ from workers.wire import Hello, Server
 MEMORY = (3 << 20, 8 << 20)  # in use and in all, as far as anybody asks
 DRAFTED, ACCEPTED = 3, 2  # for every token, as far as anybody counts
 STEP_S = float(os.environ.get("ECHO_STEP_S", "0.01"))
+IS_NOISY = bool(os.environ.get("ECHO_NOISE"))
 
 
 @dataclass
@@ -43,10 +47,12 @@ class Row:
     request: Request
     tokens: list[int] = field(default_factory=list)
 
-    @property
-    def next_token(self) -> int:
-        prompt = self.request.prompt
-        return prompt[len(self.tokens) % len(prompt)]
+    def take(self, num_rows: int) -> None:
+        """Say one token more, in a pass of so many rows."""
+        prompt, sampling = self.request.prompt, self.request.sampling
+        keys = (sampling.seed,) if self.request.reproducible else (sampling.seed, num_rows)
+        is_drawn = IS_NOISY and not sampling.is_greedy
+        self.tokens.append(prompt[pick(len(prompt), len(self.tokens), *(keys if is_drawn else ()))])
 
     def progress(self) -> Progress:
         last = tuple(self.tokens[-1:])
@@ -67,7 +73,7 @@ class Row:
 
 
 class Echo:
-    """A decoder whose output is its prompt, over and over."""
+    """A decoder whose output is its prompt, over and over, or drawn from it."""
 
     def __init__(self, text: Text, rows: int, length: int) -> None:
         self._text = text
@@ -112,8 +118,9 @@ class Echo:
             self._suffer(row)
         time.sleep(STEP_S)
         events: list[Event] = []
+        num_rows = len(self._rows)
         for row in list(self._rows):
-            row.tokens.append(row.next_token)
+            row.take(num_rows)
             if row.request.stream:
                 events.append(row.progress())
             said = self._text.decode(row.tokens) if row.request.stop else ""

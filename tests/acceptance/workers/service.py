@@ -16,6 +16,7 @@ from models.cancel import cancel
 from models.database import Database
 from models.states import JobKind, Lane
 from models.submit import NewItem, NewJob, submit
+from tests.acceptance.workers.noise import pick
 from workers.device.tether import tied
 from workers.queues import Bell
 
@@ -190,9 +191,9 @@ class Service:
         return bool(self.rows("SELECT 1 FROM workers WHERE status = 'ready'"))
 
 
-def echo(prompt: str, num_tokens: int) -> str:
-    """What the echo engine says."""
-    return (prompt * num_tokens)[:num_tokens]
+def echo(prompt: str, num_tokens: int, *keys: int) -> str:
+    """What the echo engine says, to a prompt of one token a character; `keys` are those of its noise."""
+    return "".join(prompt[pick(len(prompt), position, *keys)] for position in range(num_tokens))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -21,6 +21,7 @@ from tests.acceptance.workers.echo_engine import Echo
 from tests.integration.workers.conftest import Registry
 from tests.unit.workers.conftest import save_tokenizer
 from workers.carrier import Carrier, Outcome
+from workers.errors import EngineLost
 from workers.item import workshop
 from workers.lease import Signal
 from workers.ledger import Ledger
@@ -29,6 +30,7 @@ from workers.queues.told import TextReader, TextWriter, connect
 from workers.stream import Chunk, Sink, Teller
 from workers.text import Text
 from workers.wire import Hello, Link, Server
+from workers.wire.link import Deliver
 from workers.wishes import Wishes
 
 CONTEXT = 100
@@ -168,8 +170,8 @@ def test_an_item_that_asks_for_more_when_its_job_was_cancelled_is_stopped(
         )
         submit = link.submit
 
-        def cancel_at_the_end(request: Request, hear: Callable[[Event], None]) -> None:
-            def hear_too_late(event: Event) -> None:
+        def cancel_at_the_end(request: Request, hear: Deliver) -> None:
+            def hear_too_late(event: Event | EngineLost) -> None:
                 if isinstance(event, Finished):
                     carrier.hear(Signal.CANCELLED)
                 hear(event)

@@ -49,14 +49,14 @@ def test_an_item_is_a_span_of_its_shards(exporter: InMemorySpanExporter, status:
 def test_tokens_and_passes_are_counted() -> None:
     queue = {"model": "told", "lane": "bulk"}
     drafting = {"model": "told", "drafter": "lookup"}
-    names = {
-        ("skim_items_ended_total", *(queue | {"status": "succeeded"}).items()): 1,
-        ("skim_tokens_total", *(queue | {"kind": "prompt"}).items()): 7,
-        ("skim_tokens_total", *(queue | {"kind": "completion"}).items()): 30,
-        ("skim_verifies_total", *drafting.items()): 12,
-        ("skim_drafted_tokens_total", *drafting.items()): 40,
-        ("skim_accepted_tokens_total", *drafting.items()): 18,
-        ("skim_item_seconds_sum", *(queue | {"stage": "decode"}).items()): 1.25,
+    names: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {
+        ("skim_items_ended_total", tuple((queue | {"status": "succeeded"}).items())): 1,
+        ("skim_tokens_total", tuple((queue | {"kind": "prompt"}).items())): 7,
+        ("skim_tokens_total", tuple((queue | {"kind": "completion"}).items())): 30,
+        ("skim_verifies_total", tuple(drafting.items())): 12,
+        ("skim_drafted_tokens_total", tuple(drafting.items())): 40,
+        ("skim_accepted_tokens_total", tuple(drafting.items())): 18,
+        ("skim_item_seconds_sum", tuple((queue | {"stage": "decode"}).items())): 1.25,
     }
     before = {key: read(*key) for key in names}
 
@@ -65,5 +65,5 @@ def test_tokens_and_passes_are_counted() -> None:
     assert {key: read(*key) - before[key] for key in names} == names
 
 
-def read(name: str, *labels: tuple[str, str]) -> float:
+def read(name: str, labels: tuple[tuple[str, str], ...]) -> float:
     return REGISTRY.get_sample_value(name, dict(labels)) or 0.0
