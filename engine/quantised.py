@@ -36,8 +36,9 @@ class QuantisedLinear(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """[..., in] to [..., out]."""
-        out = F.linear(inputs, self.weight.to(inputs.dtype)) * self.scale.to(inputs.dtype)
-        return out if self.bias is None else out + self.bias
+        weight = torch.empty(self.weight.shape, dtype=inputs.dtype, device=self.weight.device)
+        torch.mul(self.weight, self.scale.unsqueeze(1), out=weight)  # a sum of what has no scale yet overflows float16
+        return F.linear(inputs, weight, self.bias)
 
 
 class DigitLinear(nn.Module):

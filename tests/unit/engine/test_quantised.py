@@ -78,6 +78,32 @@ def test_both_kinds_compute_the_layer_to_float32s_precision(sizes: tuple[int, in
         assert bool((off <= most * 2.0**-22).all())
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_16_bits_hold_what_wide_inputs_with_outliers_add_up_to(dtype: torch.dtype) -> None:
+    """On the way a sum may be many times as large as what comes of it, never as large as float16's 65,504."""
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(3, 4096, generator=generator)
+    inputs[:, :8] *= 1000
+    inputs[1] *= 0.01
+    weight, scale = quantise(0.02 * torch.randn(16, 4096, generator=generator))
+
+    out = QuantisedLinear(weight, scale)(inputs.to(dtype)).double()
+
+    exact = inputs.to(dtype).double() @ (weight.double() * scale.double().unsqueeze(1)).T
+    most = inputs.to(dtype).double().abs() @ (weight.double().abs() * scale.double().unsqueeze(1)).T
+    assert bool(((out - exact).abs() <= most * torch.finfo(dtype).eps).all())
+
+
+def test_16_bits_keep_the_precision_of_a_channel_of_tiny_weights() -> None:
+    """Its scale alone has hardly a bit in float16."""
+    weight, scale = quantise(torch.tensor([[1e-5, -1e-5, 5e-6]]))
+    inputs = torch.tensor([[100, -100, 100]], dtype=torch.float16)
+
+    out = QuantisedLinear(weight, scale)(inputs)
+
+    torch.testing.assert_close(out, torch.tensor([[2.5e-3]], dtype=torch.float16), rtol=0.02, atol=0)
+
+
 @needs_digits
 @given(SIZES, st.integers(0, 19))
 def test_a_tokens_product_is_the_same_bits_in_every_company(sizes: tuple[int, int, int], place: int) -> None:
