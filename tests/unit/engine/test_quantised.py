@@ -22,6 +22,7 @@ from engine.quantised import (
 from engine.request import Drafter, Request, Sampling
 from engine.skipset import SkipSet
 from tests.tools.decoding import expected, run
+from tests.tools.families import build
 from tests.tools.networks import VOCABULARY, tiny
 
 SIZES = st.tuples(st.integers(1, 20), st.integers(1, 90), st.integers(1, 70))  # tokens, in, out
@@ -117,6 +118,17 @@ def test_a_tokens_product_is_the_same_bits_in_every_company(sizes: tuple[int, in
 
 
 @needs_digits
+@given(SIZES)
+def test_inputs_may_be_laid_out_in_any_order(sizes: tuple[int, int, int]) -> None:
+    count, inputs, outputs = sizes
+    linear = DigitLinear(*layer(inputs, outputs))
+    several = tokens(count, inputs)
+
+    assert torch.equal(linear(several.T.contiguous().T), linear(several))
+    assert torch.equal(linear(several.expand(2, count, inputs).transpose(0, 1))[:, 1], linear(several))
+
+
+@needs_digits
 def test_what_is_not_finite_stays_so() -> None:
     linear = DigitLinear(*layer(8, 4))
 
@@ -139,6 +151,20 @@ def test_a_tied_embedding_is_stored_as_the_head_is() -> None:
     assert torch.equal(tied.get_input_embeddings()(given_tokens), whole * scale.unsqueeze(1))
     assert pack(tied) == 0
     assert not any(isinstance(module, nn.Linear | nn.Embedding) for module in tied.modules())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16], ids=str)
+def test_a_network_of_which_no_other_parameter_is_left_knows_its_dtype(dtype: torch.dtype) -> None:
+    """OLMo's norms have none; its layers and its tied embedding are quantised."""
+    network = build("olmo", tie_word_embeddings=True)
+    network.to(dtype)  # type: ignore[arg-type]  # transformers hides torch's own signature
+
+    quantise_layers(network)
+
+    assert [parameter.numel() for parameter in network.parameters()] == [0]
+    assert (network.dtype, network.device) == (dtype, torch.device("cpu"))
+    asked = [Request("it", (1, 2, 3), 5, drafter=Drafter.LOOKUP)]
+    assert run(Engine(network, Options(rows=2, length=32)), asked).failed == {}
 
 
 @pytest.mark.parametrize("drafter", [Drafter.PLAIN, Drafter.SKIP, Drafter.LOOKUP, Drafter.AUTO])
