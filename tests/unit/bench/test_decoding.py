@@ -1,11 +1,13 @@
 """The harness from end to end on a tiny planted network: arms in turn, verdicts, claims, tables, step costs, memory."""
 
 import json
+from argparse import Namespace
 from dataclasses import asdict
 
+import pytest
 import torch
 
-from bench import claims, compare, operating
+from bench import claims, compare, memory, operating
 from bench.arms import slots_for
 from bench.counted import counted_s, least
 from bench.decoding import parser
@@ -89,3 +91,24 @@ def test_the_command_line_takes_parts() -> None:
     given = ["compare", "--model", "m", "--batches", "1,4", "--workloads", "free,code", "--arms", "plain,generate"]
     arguments = parser().parse_args(given)
     assert (arguments.batches, arguments.workloads, arguments.arms) == ([1, 4], ["free", "code"], ["plain", "generate"])
+
+
+@pytest.mark.parametrize(
+    ("arm", "width"), [("plain", 1), ("skip", 16), ("lookup", 16), ("cascade", 16), ("cascade-drawn", 16)]
+)
+def test_memory_is_measured_at_the_width_that_is_served(arm: str, width: int) -> None:
+    shape_ = {"shape": "small", "layers": 2, "rows": 2, "max_tokens": 18, "dtype": "float32", "device": "cpu"}
+
+    peak = memory.measure(Namespace(arm=arm, **shape_))
+
+    assert peak.logits_bytes == 2 * width * 8192 * 4
+    assert peak.peak_bytes > peak.logits_bytes
+
+
+def test_peaks_are_held_against_plain_decoding_at_the_same_temperature() -> None:
+    sizes = {"plain": 100, "skip": 101, "plain-drawn": 200, "cascade-drawn": 206}
+
+    table = memory.table({arm: memory.Peak(size * 2**20, 0, 3) for arm, size in sizes.items()})
+
+    assert [line.split(" | ")[2] for line in table.splitlines()[2:6]] == ["+0.00%", "+1.00%", "+0.00%", "+3.00%"]
+    assert table.endswith("Graph pool 0: nothing is captured.")
