@@ -1,7 +1,8 @@
 """Our arms: the engine at a batch size, with each drafter. An arm is a function from work to what was written."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from transformers import PreTrainedModel
 
@@ -11,6 +12,19 @@ from engine.loop import Engine, Options
 from engine.request import Drafter, Exit, Failed, Finished, Request, Sampling
 from engine.round import RoundRecord
 from engine.skipset import SkipSet
+
+_FIXED = 5  # drafts a round, of arms that always make so many
+WAYS = {
+    "plain": (Drafter.PLAIN, Exit.GOODPUT),
+    "skip": (Drafter.SKIP, Exit.GOODPUT),
+    f"skip-{_FIXED}": (Drafter.SKIP, Exit.FIXED),
+    "skip-adaptive": (Drafter.SKIP, Exit.ADAPTIVE),  # the paper's own
+    "lookup": (Drafter.LOOKUP, Exit.GOODPUT),
+    f"lookup-{_FIXED}": (Drafter.LOOKUP, Exit.FIXED),
+    "cascade": (Drafter.CASCADE, Exit.GOODPUT),
+    "auto": (Drafter.AUTO, Exit.GOODPUT),
+}  # what an arm drafts by, and what ends its drafts
+OURS = tuple(WAYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +40,11 @@ class Written:
     @property
     def num_tokens(self) -> int:
         return sum(map(len, self.texts))
+
+    @property
+    def decode_s(self) -> float | None:
+        """Seconds of the decoding rounds, whatever was prefilled between them; None where nobody counted rounds."""
+        return sum(one.seconds for one in self.rounds) if self.rounds else None
 
     @property
     def tokens_per_verify(self) -> float | None:
@@ -58,24 +77,21 @@ class Ours:
     costs: StepCosts
     length: int = 1024
 
-    def arms(self, batch: int) -> dict[str, Arm]:
-        """Every drafter the network can have, and skipping that ends by the paper's adaptive exit."""
-        drafters = [Drafter.PLAIN, Drafter.LOOKUP, Drafter.AUTO]
-        if self.skip_set is not None:
-            drafters[1:1] = [Drafter.SKIP, Drafter.CASCADE]
-        engine = self._engine(batch, Exit.GOODPUT)
-        arms = {str(drafter): _arm(engine, drafter) for drafter in drafters}
-        if self.skip_set is not None:
-            arms["skip-adaptive"] = _arm(self._engine(batch, Exit.ADAPTIVE), Drafter.SKIP)
-        return arms
+    def arms(self, batch: int, names: Collection[str] = OURS) -> dict[str, Arm]:
+        """The named arms at a batch size, as far as the network can have them."""
+        can_skip = self.skip_set is not None
+        wanted = {
+            name: (drafter, leave)
+            for name, (drafter, leave) in WAYS.items()
+            if name in names and (can_skip or drafter not in (Drafter.SKIP, Drafter.CASCADE))
+        }
+        engines = {leave: self._engine(batch, leave) for leave in dict.fromkeys(leave for _, leave in wanted.values())}
+        return {name: partial(run, engines[leave], drafter=drafter) for name, (drafter, leave) in wanted.items()}
 
     def _engine(self, batch: int, leave: Exit) -> Engine:
-        options = Options(rows=slots_for(batch), length=self.length, leave=leave)
+        width = 1 + _FIXED if leave is Exit.FIXED else Options().width
+        options = Options(rows=slots_for(batch), length=self.length, width=width, leave=leave)
         return Engine(self.network, options, skip_set=self.skip_set, costs=self.costs)
-
-
-def _arm(engine: Engine, drafter: Drafter) -> Arm:
-    return lambda work: run(engine, work, drafter)
 
 
 def requests(work: Work, drafter: Drafter = Drafter.PLAIN) -> list[Request]:

@@ -16,7 +16,7 @@ import torch
 from transformers.utils import logging
 
 from bench import parts
-from bench.compare import OURS
+from bench.arms import OURS
 from bench.setting import OPTIONAL, PEERS
 from bench.shapes import POINTS
 from bench.workloads import NAMES

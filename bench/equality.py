@@ -27,6 +27,14 @@ class Verdict:
     beyond_noise: int
     tokens: int
 
+    def __add__(self, other: "Verdict") -> "Verdict":
+        return Verdict(
+            self.equal + other.equal,
+            self.near_ties + other.near_ties,
+            self.beyond_noise + other.beyond_noise,
+            self.tokens + other.tokens,
+        )
+
     def __str__(self) -> str:
         return f"{self.equal} / {self.near_ties} / {self.beyond_noise}"
 

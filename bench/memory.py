@@ -1,5 +1,8 @@
 """Peak memory with and without drafting, on the same work, each arm in a process of its own.
 
+The arms that name a drafter draft as many tokens as the served width takes; ``auto`` as many as pay. Two arms draw
+their tokens at a temperature, which holds scores of every position in float64.
+
 ``python -m bench.memory --model FOLDER`` or ``python -m bench.memory --shape 7b --dtype bfloat16``: a network of that
 shape whose layers hold distinct memory and the same numbers (one layer is drawn, the others are copies: text does not
 matter here). Reads the process's high-water mark (Linux) on a CPU and ``max_memory_allocated`` on CUDA, both from when
@@ -31,11 +34,16 @@ from bench.workloads import Work
 from engine.load import load
 from engine.loop import Engine, Options
 from engine.packed import pack
-from engine.request import Drafter
+from engine.request import Drafter, Exit
 from engine.skipset import SkipSet
 
-ARMS = (Drafter.PLAIN, Drafter.SKIP, Drafter.LOOKUP, Drafter.AUTO)
-_PROMPT, _DRAFTS = 64, 4
+_DRAWN = "-drawn"
+ARMS = {
+    **{str(one): (one, 0.0) for one in (Drafter.PLAIN, Drafter.SKIP, Drafter.LOOKUP, Drafter.CASCADE, Drafter.AUTO)},
+    **{f"{one}{_DRAWN}": (one, 1.0) for one in (Drafter.PLAIN, Drafter.CASCADE)},
+}  # drafter and temperature
+_PROMPT = 64
+_WIDTH = Options().width  # the served one
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +57,13 @@ class Peak:
 
 def measure(arguments: argparse.Namespace) -> Peak:
     """Decode in this process and read its peak. A plain arm gets no skip set, so that nothing of drafting is built."""
-    drafter = Drafter(arguments.arm)
+    drafter, temperature = ARMS[arguments.arm]
     network, skip_set = _network(arguments)
     forget_peak(network.device)
-    options = Options(rows=slots_for(arguments.rows), length=512, width=1 + _DRAFTS)
+    options = Options(rows=slots_for(arguments.rows), length=512, width=_WIDTH, leave=Exit.FIXED)
     engine = Engine(network, options, skip_set=None if drafter is Drafter.PLAIN else skip_set)
     prompts = prompts_of(network.config, arguments.rows, _PROMPT // 2, seed=1)
-    work = Work(tuple((*prompt, *prompt) for prompt in prompts), arguments.max_tokens)
+    work = Work(tuple((*prompt, *prompt) for prompt in prompts), arguments.max_tokens, temperature=temperature)
     written = run(engine, work, drafter)
     widest = max(one.width for one in written.rounds)
     size = arguments.rows * widest * network.config.vocab_size * network.dtype.itemsize
@@ -127,20 +135,21 @@ def in_processes(given: list[str]) -> dict[str, Peak]:
     """
     peaks = {}
     for arm in ARMS:
-        command = [sys.executable, "-m", "bench.memory", *given, "--arm", str(arm)]
+        command = [sys.executable, "-m", "bench.memory", *given, "--arm", arm]
         out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        peaks[str(arm)] = Peak(**json.loads(out.splitlines()[-1]))
-        print(arm, peaks[str(arm)], flush=True)
+        peaks[arm] = Peak(**json.loads(out.splitlines()[-1]))
+        print(arm, peaks[arm], flush=True)
     return peaks
 
 
 def table(peaks: dict[str, Peak]) -> str:
-    plain = peaks["plain"].peak_bytes
+    """Every arm against plain decoding at its own temperature."""
     out = ["| arm | peak, MiB | over plain | of it verify logits, MiB | rounds |", "|---|---|---|---|---|"]
     for arm, peak in peaks.items():
+        plain = peaks[f"plain{_DRAWN}" if arm.endswith(_DRAWN) else "plain"].peak_bytes
         mib, logits = peak.peak_bytes / 2**20, peak.logits_bytes / 2**20
         out.append(f"| {arm} | {mib:.0f} | {peak.peak_bytes / plain - 1:+.2%} | {logits:.1f} | {peak.rounds} |")
-    return "\n".join(out)
+    return "\n".join([*out, "", "Graph pool 0: nothing is captured."])
 
 
 def main() -> None:
@@ -150,12 +159,12 @@ def main() -> None:
     which.add_argument("--shape", choices=list(POINTS))
     parser.add_argument("--layers", type=int, help="shrink the shape")
     parser.add_argument("--rows", type=int, default=1)
-    parser.add_argument("--max-tokens", type=int, default=12)
+    parser.add_argument("--max-tokens", type=int, default=24)
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--name", default="memory")
-    parser.add_argument("--arm", choices=[str(arm) for arm in ARMS], help="measure this one here and print it as JSON")
+    parser.add_argument("--arm", choices=list(ARMS), help="measure this one here and print it as JSON")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]

@@ -7,8 +7,6 @@ from pathlib import Path
 from tempfile import gettempdir
 
 from bench import claims, compare, latency, operating, roofline, steps
-from bench.arms import requests
-from bench.equality import Judge
 from bench.plots import plot
 from bench.report import RESULTS, device, save
 from bench.setting import Setting, dtype_of, loaded_setting
@@ -34,10 +32,9 @@ def run_compare(arguments: argparse.Namespace) -> None:
         for batch in arguments.batches:
             work = sources.work(workload, items_for(batch, arguments.items), arguments.max_tokens)
             work = replace(work, temperature=arguments.temperature)
-            judge = Judge(setting.stock, requests(work), work.eos)
-            arms = setting.arms(batch, arguments.arms)
-            lines += compare.compare(workload, batch, work, arms, judge, setting.costs, arguments.rounds)
-            noise[f"{workload} at {batch}"] = judge.noise
+            standard, arms = setting.standard(work), setting.arms(batch, arguments.arms)
+            lines += compare.compare(workload, batch, work, arms, standard, arguments.rounds)
+            noise[f"{workload} at {batch}"] = standard.judge.noise
             print(compare.table(lines[-len(arms) :]), flush=True)
             _keep(arguments, setting, lines, noise)
 

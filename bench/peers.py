@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from transformers import ContinuousBatchingConfig, GenerationConfig, PreTrainedModel
 
-from bench.arms import Arm, Written
+from bench.arms import Arm, Written, requests
+from bench.ties import refer
 from bench.workloads import Work
 
 LOOKUP_TOKENS = 5
@@ -22,6 +23,13 @@ def sequential(network: PreTrainedModel, **settings: Any) -> Arm:
         return Written([_generate(network, [prompt], work, **settings)[0] for prompt in work.prompts])
 
     return arm
+
+
+def stock_texts(network: PreTrainedModel, work: Work) -> Sequence[Sequence[int]]:
+    """What a stock network writes: ``generate``'s texts, or those it draws with our noise, which that does not know."""
+    if not work.temperature:
+        return sequential(network)(work).texts
+    return [_text(refer(network, one, work.eos).picks, work) for one in requests(work)]
 
 
 def padded(network: PreTrainedModel, batch: int) -> Arm:

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from bench.steps import Steps
 from bench.turns import timed
+from engine.quantised import DigitLinear, QuantisedLinear
 
 _COPY_BYTES = {"cpu": 2**28, "cuda": 2**31}
 _SIZE = {"cpu": 2048, "cuda": 8192}  # of the square matrices
@@ -55,17 +56,23 @@ def device_limits(device: torch.device, dtype: torch.dtype) -> Device:
 
 
 def roofline(network: PreTrainedModel, limits: Device, steps: Steps) -> Roofline:
-    """The floor of a plain step. ``network`` has ordinary linear layers (packed ones do not tell their bytes)."""
-    linear = [module.weight for module in network.modules() if isinstance(module, nn.Linear)]
-    weights = sum(weight.numel() for weight in linear)
-    config, itemsize = network.config, linear[0].element_size()
+    """The floor of a plain step. Linear layers are ordinary or quantised: packed ones do not tell their bytes."""
+    linear = [module for module in network.modules() if isinstance(module, nn.Linear | QuantisedLinear | DigitLinear)]
+    weights = sum(one.in_features * one.out_features for one in linear)
+    weight_bytes = sum(map(_weight_bytes, linear))
+    config, itemsize = network.config, network.dtype.itemsize
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     cached = steps.batch * steps.span * config.num_hidden_layers * config.num_key_value_heads * head_dim * 2
     groups = config.num_attention_heads // config.num_key_value_heads
     operations = 2 * steps.batch * weights + 2 * cached * groups
-    size = (weights + cached) * itemsize
+    size = weight_bytes + cached * itemsize
     floor = max(size / limits.bytes_per_s, operations / limits.operations_per_s)
-    return Roofline(steps.batch, weights * itemsize, cached * itemsize, operations, floor, steps.plain_s)
+    return Roofline(steps.batch, weight_bytes, cached * itemsize, operations, floor, steps.plain_s)
+
+
+def _weight_bytes(linear: nn.Linear | QuantisedLinear | DigitLinear) -> int:
+    each = linear.weight.element_size() if isinstance(linear, nn.Linear) else 1
+    return linear.in_features * linear.out_features * each
 
 
 def _best(work: Callable[[], object]) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,19 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-from bench.arms import Arm, Ours
+from bench.arms import Arm, Ours, requests
+from bench.compare import Standard
 from bench.counted import least
 from bench.ctranslate import ctranslate
+from bench.equality import Judge
 from bench.llamacpp import KINDS, llamacpp, rewritten
-from bench.peers import LOOKUP_TOKENS, continuous, padded, sequential
+from bench.peers import LOOKUP_TOKENS, continuous, padded, sequential, stock_texts
+from bench.workloads import Work
 from engine.costs import StepCosts
-from engine.load import DTYPES, load
+from engine.load import DTYPES, INT8, load
 from engine.loop import Engine, Options
 from engine.packed import pack
+from engine.quantised import quantise_layers
 from engine.skipset import SkipSet
 
 PEERS = ("generate", "generate-lookup", "generate-padded")
@@ -29,7 +33,7 @@ _MEASURED = 3
 @dataclass(frozen=True)
 class Setting:
     """Networks and their arms. ``folder`` holds the weights that CTranslate2 converts into ``home``; ``gguf`` is what
-    llama.cpp reads.
+    llama.cpp reads. ``is_quantised``: to 8 bits, the stock network as well.
     """
 
     network: PreTrainedModel
@@ -41,6 +45,7 @@ class Setting:
     home: Path | None = None
     gguf: Path | None = None
     most_rows: int = 16
+    is_quantised: bool = False
 
     @cached_property
     def costs(self) -> StepCosts:
@@ -56,11 +61,16 @@ class Setting:
     @cached_property
     def _private(self) -> PreTrainedModel:
         """A stock network that continuous batching may change."""
-        return stock_of(str(self.folder), self.stock.dtype, str(self.stock.device))
+        return stock_of(str(self.folder), self.stock.dtype, str(self.stock.device), is_quantised=self.is_quantised)
+
+    def standard(self, work: Work) -> Standard:
+        """What arms are held against on a piece of work: the stock network's texts and its noise, our step costs."""
+        judge = Judge(self.stock, requests(work), work.eos)
+        return Standard(judge, partial(stock_texts, self.stock, work), self.costs)
 
     def arms(self, batch: int, names: Collection[str]) -> dict[str, Arm]:
         """The named arms at a batch size, as far as this setting has them."""
-        arms = {name: arm for name, arm in self.ours.arms(batch).items() if name in names}
+        arms = self.ours.arms(batch, names)
         stock = self.stock
         if "generate" in names:
             arms["generate"] = sequential(stock)
@@ -91,15 +101,18 @@ def loaded_setting(
 ) -> Setting:
     """A model of a folder; without a skip set the one a model starts with."""
     ours = load(str(folder), home=home, dtype=dtype, device=device)
-    stock = stock_of(str(folder), ours.network.dtype, device)
+    is_quantised = dtype == INT8
+    stock = stock_of(str(folder), ours.network.dtype, device, is_quantised=is_quantised)
     skip_set = skip_set or SkipSet.starting(ours.network.config.num_hidden_layers)
-    return Setting(ours.network, stock, skip_set, ours.eos, ours.tokenizer, folder, home, gguf, most_rows)
+    return Setting(ours.network, stock, skip_set, ours.eos, ours.tokenizer, folder, home, gguf, most_rows, is_quantised)
 
 
-def stock_of(folder: str, dtype: torch.dtype, device: str) -> PreTrainedModel:
-    """The network as transformers alone would load it."""
+def stock_of(folder: str, dtype: torch.dtype, device: str, *, is_quantised: bool = False) -> PreTrainedModel:
+    """The network as transformers alone would load it; quantised, it is another one, and ours is held against that."""
     network: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
     stock: PreTrainedModel = network.to(device).eval()
+    if is_quantised:
+        quantise_layers(stock)
     return stock
 
 

@@ -14,6 +14,7 @@ from transformers.utils import logging
 
 from engine.convert import convert
 from engine.errors import LoadError
+from engine.family import FAMILIES
 from engine.packed import pack
 from engine.quantised import quantise_layers
 from engine.spread import devices_of, place
@@ -54,7 +55,7 @@ def load(source: str, *, home: Path, revision: str | None = None, dtype: str = "
         source: hub id, folder with safetensors, or ``*.gguf`` file (converted once into ``home``)
         device: where it runs, or several with commas between them, on which its layers are spread
         dtype: a key of ``DTYPES``; ``auto``: float32 on a CPU, the weights' own elsewhere; or ``int8``: as ``auto``
-            with linear layers quantised (``engine.quantised``)
+            with linear layers quantised (``engine.quantised``), for the families of ``engine.family`` alone
 
     Raises: LoadError with the reason when any of it cannot be had.
     """
@@ -73,10 +74,24 @@ def load(source: str, *, home: Path, revision: str | None = None, dtype: str = "
         network.requires_grad_(False)
     except Exception as error:  # transformers, safetensors and torch raise many kinds; all mean the same to us
         raise LoadError(f"cannot load {source}: {error}") from error
-    if quantise_layers(network) if dtype == INT8 else pack(network):
+    if _lay_out(network, dtype):
         _own_the_rest(network)
     named = INT8 if dtype == INT8 else str(network.dtype).removeprefix("torch.")
     return Loaded(network, tokenizer, _tokenizer_folder(source, tokenizer, home), _eos(network, tokenizer), named)
+
+
+def _lay_out(network: PreTrainedModel, dtype: str) -> int:
+    """Put layouts of ours in the place of linear layers; returns how many. Only where the family's code is known: some
+    others read the weights of their linear layers (Mamba the head's type), which a layout of ours does not have.
+
+    Raises: LoadError for int8 elsewhere.
+    """
+    kind = network.config.model_type
+    if dtype == INT8:
+        if kind not in FAMILIES:
+            raise LoadError(f"dtype {INT8} is not to be had for networks of type {kind!r}; {', '.join(DTYPES)} are")
+        return quantise_layers(network)
+    return pack(network) if kind in FAMILIES else 0
 
 
 def _own_the_rest(network: PreTrainedModel) -> None:

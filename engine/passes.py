@@ -4,6 +4,7 @@ Knows tensors and the cache, not requests. Columns say where keys are written; v
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from transformers import Cache, PreTrainedModel
 from engine import rope
 from engine.attention import CARRIED, mask_for
 from engine.cache import SlotCache
+from engine.experts import fixed
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,9 @@ IDLE = Chunk((), 0)  # a row that sits a pass out: it widens neither the pass no
 
 @dataclass(frozen=True, slots=True)
 class Padding:
-    """The least sizes of a pass; 0 leaves a size to its content. One fixed padding makes passes reproducible."""
+    """The least sizes of a pass; 0 leaves a size to its content. One fixed padding makes passes reproducible, with the
+    experts of a mixture multiplying in one shape as well.
+    """
 
     width: int = 0
     span: int = 0
@@ -53,6 +57,7 @@ class Pass(Cache):
         self._cache = cache
         self._low = low
         self._check = check
+        self.is_fixed = padding != Padding()
         self.batch = len(chunks)
         self.width = max(padding.width, *(len(chunk.tokens) for chunk in chunks))
         self.span = max(padding.span, *(chunk.start + len(chunk.tokens) for chunk in chunks))
@@ -164,7 +169,8 @@ def logits_of(network: PreTrainedModel, run: Pass) -> torch.Tensor:
 def _run(body: Any, network: PreTrainedModel, run: Pass) -> Any:
     """The network, or its body without the head, over a pass; one that does not come to its end is undone."""
     try:
-        return body(**_inputs(network, run))
+        with fixed(network) if run.is_fixed else nullcontext():
+            return body(**_inputs(network, run))
     except BaseException:
         run.undo()
         raise

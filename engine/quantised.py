@@ -36,8 +36,9 @@ class QuantisedLinear(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """[..., in] to [..., out]."""
-        out = F.linear(inputs, self.weight.to(inputs.dtype)) * self.scale.to(inputs.dtype)
-        return out if self.bias is None else out + self.bias
+        weight = torch.empty(self.weight.shape, dtype=inputs.dtype, device=self.weight.device)
+        torch.mul(self.weight, self.scale.unsqueeze(1), out=weight)  # a sum of what has no scale yet overflows float16
+        return F.linear(inputs, weight, self.bias)
 
 
 class DigitLinear(nn.Module):
@@ -57,7 +58,7 @@ class DigitLinear(nn.Module):
         step = tokens.abs().amax(1, keepdim=True).clamp_(min=1e-30).div_(_LARGEST)
         steps = (tokens / step).round_().to(torch.int32).add_(_ZERO)
         digits = (steps >> self._shifts).to(torch.uint8)  # [3, tokens, in], the lowest first
-        sums = _sums(digits.view(-1, self.in_features), _DIGIT_ZERO, self._packed, self.scale, self._zeros)
+        sums = _sums(digits.reshape(-1, self.in_features), _DIGIT_ZERO, self._packed, self.scale, self._zeros)
         low, middle, high = sums.view(3, -1, self.out_features)
         out: torch.Tensor = low.add_(middle, alpha=256).add_(high, alpha=65_536).mul_(step)
         if self.bias is not None:
@@ -66,16 +67,19 @@ class DigitLinear(nn.Module):
 
 
 class QuantisedEmbedding(nn.Module):
-    """The embedding that shares its weight [vocabulary, hidden] with a quantised head."""
+    """The embedding that shares its weight [vocabulary, hidden] with a quantised head.
+
+    Its one parameter is empty: a network asks its parameters for its dtype and device, and may have no others left.
+    """
 
     def __init__(self, embedding: nn.Embedding) -> None:
         super().__init__()
         self.weight, self.scale = quantise(embedding.weight)
-        self._dtype = embedding.weight.dtype
+        self.like = nn.Parameter(embedding.weight.new_empty(0), requires_grad=False)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """[...] to [..., hidden]."""
-        return (self.weight[tokens] * self.scale[tokens].unsqueeze(-1)).to(self._dtype)
+        return (self.weight[tokens] * self.scale[tokens].unsqueeze(-1)).to(self.like.dtype)
 
 
 def quantise_layers(network: PreTrainedModel) -> int:

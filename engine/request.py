@@ -68,6 +68,8 @@ class Sampling:
         for name in ("presence_penalty", "frequency_penalty"):
             if not -2.0 <= getattr(self, name) <= 2.0:
                 raise BadRequest(f"{name} must lie in [-2, 2]", parameter=name)
+        if not all(-100.0 <= bias <= 100.0 for _, bias in self.logit_bias):
+            raise BadRequest("every value of logit_bias must lie in [-100, 100]", parameter="logit_bias")
         if self.min_tokens < 0:
             raise BadRequest("min_tokens must not be negative", parameter="min_tokens")
         if not 0 <= self.seed < 2**63:

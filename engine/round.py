@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import perf_counter
 
 from engine.confidence import Confidence
 from engine.control import Controller, Decision
@@ -29,7 +30,8 @@ class Drafted:
 class RoundRecord:
     """What one round did: rows, widths of its draft passes and of its verify, tokens it added to texts.
 
-    ``drafter`` is what drafted for the rows that leave the choice to the engine.
+    ``drafter`` is what drafted for the rows that leave the choice to the engine. ``seconds`` went by from its first
+    draft to its last accepted token.
     """
 
     batch: int
@@ -37,6 +39,7 @@ class RoundRecord:
     draft_widths: tuple[int, ...]
     width: int
     tokens: int
+    seconds: float = 0.0
 
     @property
     def draft_steps(self) -> int:
@@ -45,12 +48,13 @@ class RoundRecord:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """The drafts of all rows, and how they were decided on."""
+    """The drafts of all rows, and how they were decided on; ``began`` is when, by the performance counter."""
 
     rows: Sequence[Row]
     bids: Sequence[Bid]
     drafted: Sequence[Drafted]
     decision: Decision
+    began: float
 
     @property
     def draft_widths(self) -> tuple[int, ...]:
@@ -66,7 +70,8 @@ class Round:
         auto = self.decision.plans.get(Drafter.AUTO)
         asked = next((bid.asked for bid in self.bids), Drafter.PLAIN)
         drafter = auto.drafter if auto else asked
-        return RoundRecord(len(self.rows), drafter, self.draft_widths, self.width, tokens)
+        seconds = perf_counter() - self.began
+        return RoundRecord(len(self.rows), drafter, self.draft_widths, self.width, tokens, seconds)
 
 
 class Drafters:
@@ -90,6 +95,7 @@ class Drafters:
 
     def propose(self, rows: Sequence[Row], slot_end: int, is_padded: bool) -> Round:
         """Drafts for each row, never beyond what it may still generate nor the end of its slot."""
+        began = perf_counter()
         num_drawn = sum(_is_drawn(row) for row in rows)
         may_pay = is_padded or self._controller.may_pay(len(rows), num_drawn)
         bids = [self._bid(row, slot_end, may_pay) for row in rows]
@@ -99,12 +105,13 @@ class Drafters:
         limits = [_rest(bid, plan, head) for bid, plan, head in zip(bids, plans, heads, strict=True)]
         skipped = self._skipped(rows, heads, limits)
         drafted = [Drafted(_drafter(head, tail), head, tail) for head, tail in zip(heads, skipped, strict=True)]
-        return Round(rows, bids, drafted, decision)
+        return Round(rows, bids, drafted, decision, began)
 
     def plain(self, rows: Sequence[Row]) -> Round:
         """No drafts for any row."""
+        began = perf_counter()
         bids = [Bid(row.request.drafter) for row in rows]
-        return Round(rows, bids, [Drafted(Drafter.PLAIN) for _ in rows], Decision({Drafter.AUTO: Plan()}))
+        return Round(rows, bids, [Drafted(Drafter.PLAIN) for _ in rows], Decision({Drafter.AUTO: Plan()}), began)
 
     def learn(self, this: Round, index: int, picked: Sequence[int], accepted: int) -> None:
         """Score a row's drafts, made or imagined, against what the full network picked behind its pending token."""

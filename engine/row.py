@@ -121,15 +121,24 @@ class Row:
                 return
             self.tokens.append(token)
             self.index.push(token)
-            # As end tokens before ``min_tokens``, stop strings among the first tokens end nothing.
-            can_stop = self.num_generated > self.request.sampling.min_tokens
-            self.stop = self._stops.push(token) if self._stops and can_stop else None
+            self.stop = self._watched(token)
             if self.stop is not None:
                 self.finish_reason = FinishReason.STOP
                 return
             if self.tokens_left == 0:
                 self.finish_reason = FinishReason.LENGTH
                 return
+
+    def _watched(self, token: int) -> str | None:
+        """The stop string that the last token completed. As end tokens before ``min_tokens``, those among the first
+        tokens end nothing.
+        """
+        if self._stops is None:
+            return None
+        if self.num_generated > self.request.sampling.min_tokens:
+            return self._stops.push(token)
+        self._stops.pass_over(token)
+        return None
 
     def finished(self, reason: FinishReason) -> Finished:
         """The event that ends this row."""

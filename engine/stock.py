@@ -56,7 +56,10 @@ def engine_for(
 
 
 class StockEngine(Engine):
-    """An engine whose round is one token of one row; ``why`` it is this one is told to whoever asks for drafts."""
+    """An engine whose round is one token of one row; ``why`` it is this one is told to whoever asks for drafts.
+
+    The network has read a token once this returns: what it cannot do ends the start, and not a request.
+    """
 
     def __init__(
         self,
@@ -82,6 +85,8 @@ class StockEngine(Engine):
         self._limits = Limits(self.options.length, config.vocab_size, False, decode is not None, why)
         self._parameters = frozenset(inspect.signature(network.forward).parameters)
         self._state: dict[str, Any] = {}
+        self._read([0], 0)
+        self._state = {}
 
     @property
     def start_set(self) -> None:

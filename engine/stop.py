@@ -19,16 +19,33 @@ class StopStrings:
         self._tokens: list[int] = []
         self._settled = 0  # tokens before this index are done with
         self._read = 0  # tokens before this index have given their text to the tail
+        self._passed = 0  # characters behind those, up to a broken one, that belong to tokens passed over
         self._tail = ""
 
     def push(self, token: int) -> str | None:
         """Take one token; return the stop string it completed, the one that begins first, or None."""
+        fresh, is_whole = self._append(token)
+        text = self._tail + fresh[self._passed :]
+        if is_whole:
+            self._tail = text[-self._keep :] if self._keep else ""
+            self._passed = 0
+        found = [(text.index(stop), stop) for stop in self._stops if stop in text]
+        return min(found)[1] if found else None
+
+    def pass_over(self, token: int) -> None:
+        """Take one of the first tokens, in whose text no stop string counts that ends or only begins there.
+
+        What comes next is still read behind it: some tokenizers drop the space of a word that begins a text.
+        """
+        fresh, is_whole = self._append(token)
+        self._passed = 0 if is_whole else len(fresh)
+
+    def _append(self, token: int) -> tuple[str, bool]:
+        """The text that was not settled before, up to a broken character; and whether it is settled now."""
         self._tokens.append(token)
         before = self._decode(self._tokens[self._settled : self._read])
         now = self._decode(self._tokens[self._settled :])
-        text = self._tail + now[len(before) :].rstrip(_BROKEN)
-        if not now.endswith(_BROKEN):
+        is_whole = not now.endswith(_BROKEN)
+        if is_whole:
             self._settled, self._read = self._read, len(self._tokens)
-            self._tail = text[-self._keep :] if self._keep else ""
-        found = [(text.index(stop), stop) for stop in self._stops if stop in text]
-        return min(found)[1] if found else None
+        return now[len(before) :].rstrip(_BROKEN), is_whole

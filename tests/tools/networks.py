@@ -52,3 +52,8 @@ def letters(tokens: Sequence[int]) -> str:
 def octets(tokens: Sequence[int]) -> str:
     """A byte-level tokenizer's ``decode``: one byte a token, broken characters replaced."""
     return bytes(tokens).decode(errors="replace")
+
+
+def words(tokens: Sequence[int]) -> str:
+    """A ``decode`` as SentencePiece's: a word a token with a space before it, which the first one of a text loses."""
+    return "".join(f" {letters([token])}" for token in tokens).removeprefix(" ")

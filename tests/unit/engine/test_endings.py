@@ -12,7 +12,7 @@ from engine.request import Drafter, Finished, FinishReason, Request, Sampling
 from engine.skipset import SkipSet
 from engine.stop import Decode
 from tests.tools.decoding import guess_with, run
-from tests.tools.networks import letters, tiny
+from tests.tools.networks import letters, tiny, words
 
 NETWORK = tiny(3)
 PROMPT = (4, 9, 2, 33)
@@ -147,6 +147,20 @@ def test_before_min_tokens_a_stop_string_ends_nothing(least: int, drafter: Draft
     ends = [least + watched.index(stop) + len(stop) for stop in stops if stop in watched]
     assert finished.tokens == text[: min(ends, default=30)]
     assert (finished.finish_reason is FinishReason.STOP) is bool(ends)
+
+
+@pytest.mark.parametrize("least", [0, 1, 9])
+def test_the_first_token_that_can_stop_has_its_space(least: int) -> None:
+    """It has none where it is the first of all, as tokenizers with a space before every word begin a text."""
+    text = text_of()
+    stop = words(text[least - 1 :])[1:3] if least else f" {words(text[:1])}"
+    engine = Engine(NETWORK, Options(rows=2, length=64), decode=words)
+    request = Request("row", PROMPT, least + 1, replace(SAMPLING, min_tokens=least), stop=(stop,))
+
+    finished = run(engine, [request]).finished["row"]
+
+    assert finished.tokens == text[: least + 1]
+    assert finished.stop == (stop if least else None)
 
 
 def test_an_end_token_that_the_network_cannot_write_is_none_of_its_own() -> None:

@@ -1,13 +1,14 @@
 """Drafting needs no weights and no cache of its own."""
 
 import gc
+from dataclasses import replace
 
 import pytest
 import torch
 
 from engine.loop import Engine, Options
 from engine.memory import memory_use
-from engine.request import Drafter, Request
+from engine.request import Drafter, Exit, Request
 from engine.skipset import SkipSet
 from tests.tools.decoding import run
 from tests.tools.networks import tiny
@@ -23,10 +24,10 @@ def storages() -> dict[int, int]:
     return {one.untyped_storage().data_ptr(): one.untyped_storage().nbytes() for one in tensors}
 
 
-def kept_by(drafter: Drafter, skip_set: SkipSet | None) -> int:
+def kept_by(drafter: Drafter, skip_set: SkipSet | None, leave: Exit = Exit.GOODPUT) -> int:
     """Bytes an engine holds, over and above the network, after it has worked."""
     before = storages()
-    engine = Engine(NETWORK, OPTIONS, skip_set=skip_set)
+    engine = Engine(NETWORK, replace(OPTIONS, leave=leave), skip_set=skip_set)
     run(engine, [Request(str(row), (1, 2, 3, row), 20, drafter=drafter) for row in range(4)])
     after = storages()
     del engine
@@ -39,9 +40,10 @@ def test_the_cache_is_what_its_shape_says() -> None:
     assert kept_by(Drafter.PLAIN, None) == 2 * layers * slots * kv_heads * OPTIONS.length * head_dim * bytes_each
 
 
-@pytest.mark.parametrize("drafter", [Drafter.SKIP, Drafter.LOOKUP, Drafter.AUTO])
-def test_drafting_holds_nothing_more(drafter: Drafter) -> None:
-    assert kept_by(drafter, SkipSet.of([1, 3], [2, 3])) == kept_by(Drafter.PLAIN, None)
+@pytest.mark.parametrize("drafter", [Drafter.SKIP, Drafter.LOOKUP, Drafter.CASCADE, Drafter.AUTO])
+@pytest.mark.parametrize("leave", [Exit.GOODPUT, Exit.FIXED])
+def test_drafting_holds_nothing_more(drafter: Drafter, leave: Exit) -> None:
+    assert kept_by(drafter, SkipSet.of([1, 3], [2, 3]), leave) == kept_by(Drafter.PLAIN, None)
 
 
 def test_memory_in_use_is_part_of_what_there_is() -> None:

@@ -22,6 +22,7 @@ from engine.quantised import (
 from engine.request import Drafter, Request, Sampling
 from engine.skipset import SkipSet
 from tests.tools.decoding import expected, run
+from tests.tools.families import build
 from tests.tools.networks import VOCABULARY, tiny
 
 SIZES = st.tuples(st.integers(1, 20), st.integers(1, 90), st.integers(1, 70))  # tokens, in, out
@@ -78,6 +79,32 @@ def test_both_kinds_compute_the_layer_to_float32s_precision(sizes: tuple[int, in
         assert bool((off <= most * 2.0**-22).all())
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_16_bits_hold_what_wide_inputs_with_outliers_add_up_to(dtype: torch.dtype) -> None:
+    """On the way a sum may be many times as large as what comes of it, never as large as float16's 65,504."""
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(3, 4096, generator=generator)
+    inputs[:, :8] *= 1000
+    inputs[1] *= 0.01
+    weight, scale = quantise(0.02 * torch.randn(16, 4096, generator=generator))
+
+    out = QuantisedLinear(weight, scale)(inputs.to(dtype)).double()
+
+    exact = inputs.to(dtype).double() @ (weight.double() * scale.double().unsqueeze(1)).T
+    most = inputs.to(dtype).double().abs() @ (weight.double().abs() * scale.double().unsqueeze(1)).T
+    assert bool(((out - exact).abs() <= most * torch.finfo(dtype).eps).all())
+
+
+def test_16_bits_keep_the_precision_of_a_channel_of_tiny_weights() -> None:
+    """Its scale alone has hardly a bit in float16."""
+    weight, scale = quantise(torch.tensor([[1e-5, -1e-5, 5e-6]]))
+    inputs = torch.tensor([[100, -100, 100]], dtype=torch.float16)
+
+    out = QuantisedLinear(weight, scale)(inputs)
+
+    torch.testing.assert_close(out, torch.tensor([[2.5e-3]], dtype=torch.float16), rtol=0.02, atol=0)
+
+
 @needs_digits
 @given(SIZES, st.integers(0, 19))
 def test_a_tokens_product_is_the_same_bits_in_every_company(sizes: tuple[int, int, int], place: int) -> None:
@@ -88,6 +115,17 @@ def test_a_tokens_product_is_the_same_bits_in_every_company(sizes: tuple[int, in
 
     assert torch.equal(linear(several)[here], linear(several[here : here + 1])[0])
     assert torch.equal(linear(several.unsqueeze(0))[0], linear(several))
+
+
+@needs_digits
+@given(SIZES)
+def test_inputs_may_be_laid_out_in_any_order(sizes: tuple[int, int, int]) -> None:
+    count, inputs, outputs = sizes
+    linear = DigitLinear(*layer(inputs, outputs))
+    several = tokens(count, inputs)
+
+    assert torch.equal(linear(several.T.contiguous().T), linear(several))
+    assert torch.equal(linear(several.expand(2, count, inputs).transpose(0, 1))[:, 1], linear(several))
 
 
 @needs_digits
@@ -113,6 +151,20 @@ def test_a_tied_embedding_is_stored_as_the_head_is() -> None:
     assert torch.equal(tied.get_input_embeddings()(given_tokens), whole * scale.unsqueeze(1))
     assert pack(tied) == 0
     assert not any(isinstance(module, nn.Linear | nn.Embedding) for module in tied.modules())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16], ids=str)
+def test_a_network_of_which_no_other_parameter_is_left_knows_its_dtype(dtype: torch.dtype) -> None:
+    """OLMo's norms have none; its layers and its tied embedding are quantised."""
+    network = build("olmo", tie_word_embeddings=True)
+    network.to(dtype)  # type: ignore[arg-type]  # transformers hides torch's own signature
+
+    quantise_layers(network)
+
+    assert [parameter.numel() for parameter in network.parameters()] == [0]
+    assert (network.dtype, network.device) == (dtype, torch.device("cpu"))
+    asked = [Request("it", (1, 2, 3), 5, drafter=Drafter.LOOKUP)]
+    assert run(Engine(network, Options(rows=2, length=32)), asked).failed == {}
 
 
 @pytest.mark.parametrize("drafter", [Drafter.PLAIN, Drafter.SKIP, Drafter.LOOKUP, Drafter.AUTO])

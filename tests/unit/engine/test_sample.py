@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 
 from bench.warping import kept
+from engine.errors import BadRequest
 from engine.noise import gumbel
 from engine.process import Prefix
 from engine.request import Sampling
@@ -115,3 +116,11 @@ def test_bad_numbers_are_told(bad: float, sampling: Sampling) -> None:
     logits[1, 0, 4] = float("-inf")  # a token that is ruled out is no harm
 
     assert pick(logits, [sampling] * 2, torch.zeros(2, 2, dtype=torch.long)).is_finite == [[True, False], [True, True]]
+
+
+@pytest.mark.parametrize("bias", [float("nan"), float("inf"), float("-inf"), 100.1, -1e300])
+def test_a_bias_beyond_all_bounds_is_refused(bias: float) -> None:
+    with pytest.raises(BadRequest, match=r"logit_bias must lie in \[-100, 100\]") as refusal:
+        Sampling(logit_bias=((3, 100.0), (4, -100.0), (5, bias)))
+
+    assert refusal.value.parameter == "logit_bias"
