@@ -18,6 +18,7 @@ from tests.acceptance.workers.echo_engine import Echo
 from tests.integration.workers.conftest import Registry
 from tests.unit.workers.conftest import save_tokenizer
 from workers.carrier import Carrier, Outcome
+from workers.errors import EngineLost
 from workers.item import workshop
 from workers.lease import Signal
 from workers.ledger import Ledger
@@ -140,8 +141,8 @@ def test_an_item_that_asks_for_more_when_its_job_was_cancelled_is_stopped(
         )
         submit = link.submit
 
-        def cancel_at_the_end(request: Request, hear: Callable[[Event], None]) -> None:
-            def hear_too_late(event: Event) -> None:
+        def cancel_at_the_end(request: Request, hear: Callable[[Event | EngineLost], None]) -> None:
+            def hear_too_late(event: Event | EngineLost) -> None:
                 if isinstance(event, Finished):
                     carrier.hear(Signal.CANCELLED)
                 hear(event)

@@ -10,7 +10,8 @@ from sqlalchemy import text as sql
 from models.claim import claim
 from models.sweep import TRY_LOCK
 from tests.integration.workers.conftest import Registry
-from workers.control import _wake_senders, app
+from workers.app import app
+from workers.control import _wake_senders
 from workers.ledger import Ledger
 from workers.queues import SWEEP_TASK
 from workers.queues import connect as broker

@@ -49,21 +49,22 @@ def test_an_item_is_a_span_of_its_shards(exporter: InMemorySpanExporter, status:
 def test_tokens_and_passes_are_counted() -> None:
     queue = {"model": "told", "lane": "bulk"}
     drafting = {"model": "told", "drafter": "lookup"}
-    names = {
-        ("skim_items_ended_total", *(queue | {"status": "succeeded"}).items()): 1,
-        ("skim_tokens_total", *(queue | {"kind": "prompt"}).items()): 7,
-        ("skim_tokens_total", *(queue | {"kind": "completion"}).items()): 30,
-        ("skim_verifies_total", *drafting.items()): 12,
-        ("skim_drafted_tokens_total", *drafting.items()): 40,
-        ("skim_accepted_tokens_total", *drafting.items()): 18,
-        ("skim_item_seconds_sum", *(queue | {"stage": "decode"}).items()): 1.25,
-    }
-    before = {key: read(*key) for key in names}
+    expected = [
+        ("skim_items_ended_total", queue | {"status": "succeeded"}, 1),
+        ("skim_tokens_total", queue | {"kind": "prompt"}, 7),
+        ("skim_tokens_total", queue | {"kind": "completion"}, 30),
+        ("skim_verifies_total", drafting, 12),
+        ("skim_drafted_tokens_total", drafting, 40),
+        ("skim_accepted_tokens_total", drafting, 18),
+        ("skim_item_seconds_sum", queue | {"stage": "decode"}, 1.25),
+    ]
+    before = [read(name, labels) for name, labels, _ in expected]
 
     Report(CLAIM).tell_end(ended(ItemStatus.SUCCEEDED))
 
-    assert {key: read(*key) - before[key] for key in names} == names
+    after = [read(name, labels) for name, labels, _ in expected]
+    assert [new - old for new, old in zip(after, before, strict=True)] == [num for _, _, num in expected]
 
 
-def read(name: str, *labels: tuple[str, str]) -> float:
-    return REGISTRY.get_sample_value(name, dict(labels)) or 0.0
+def read(name: str, labels: dict[str, str]) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
