@@ -38,10 +38,11 @@ FROM (
 ) AS found
 """)
 
-# `waiting` hops from tenant to tenant through the index (a loose index scan). `turn` is the load of its tenant, in
-# items for its weight, when the shard's turn comes: ascending turns are weighted fair shares, and whoever has nothing
-# in flight comes first, however large its shards. Rows that somebody else has locked are left alone. LATERAL keeps to
-# the indexes even before the table was first analysed. Shards are rung a microsecond apart, in the order of messages.
+# `waiting` hops from tenant to tenant through the index (a loose index scan). `turn` is the load of its tenant with
+# half of the shard, in items for its weight: ascending turns are shares by weight, with no bias for large shards or
+# small ones (so Webster apportions seats). But whoever has nothing in flight comes first, however large its shards.
+# Rows that somebody else has locked are left alone. LATERAL keeps to the indexes even before the table was first
+# analysed. Shards are rung a microsecond apart, in the order of their messages.
 TOP_UP: Final = text("""
 WITH RECURSIVE waiting AS (
     (SELECT tenant_id FROM shards WHERE model = :model AND lane = :lane AND status = 'queued'
@@ -61,7 +62,8 @@ in_flight AS (
     ) AS held GROUP BY tenant_id
 ),
 chosen AS (
-    SELECT c.job_id, c.number, c.created_at, (coalesce(f.num, 0) + c.before)::float8 / t.weight AS turn
+    SELECT c.job_id, c.number, c.created_at, CASE WHEN coalesce(f.num, 0) + c.before = 0 THEN 0
+        ELSE (coalesce(f.num, 0) + c.before + c.size / 2.0)::float8 / t.weight END AS turn
     FROM waiting w
     JOIN tenants t ON t.id = w.tenant_id
     LEFT JOIN in_flight f ON f.tenant_id = w.tenant_id

@@ -59,7 +59,7 @@ def test_what_must_have_been_taken_from_the_queue_is_lost_after_a_while(
     assert call(registry, 6, depth=depth, longest_s=60) == []
     registry.rows("UPDATE shards SET rung_at = rung_at - interval '6 s'")
 
-    assert call(registry, 6, depth=depth, longest_s=60) == order[:num_lost]
+    assert set(call(registry, 6, depth=depth, longest_s=60)) == set(order[:num_lost])
     registry.rows("UPDATE shards SET rung_at = rung_at - interval '60 s'")
     assert len(call(registry, 6, depth=6, longest_s=60)) == 6
 
@@ -205,18 +205,18 @@ def test_the_cost_does_not_grow_with_the_backlog(registry: Registry) -> None:
 
     queue = {"model": MODEL, "lane": "bulk"}
     with registry.database.session() as session:
-        session.execute(text("UPDATE shards SET rung_at = created_at WHERE number % 7 = 0"))
-        explain = text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {ringing.RUNG.text}")
-        rung = session.execute(explain, queue | {"depth": 16, "timeout_s": TIMEOUT_S, "longest_s": 60.0}).scalar_one()
-        session.rollback()
         explain = text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {ringing.TOP_UP.text}")
         values = {"since": datetime.now(UTC) - timedelta(seconds=TIMEOUT_S), "free": 16}
         (plan,) = session.execute(explain, queue | values).scalar_one()
         explain = text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {ringing.WAITING_QUEUES.text}")
         (hop,) = session.execute(explain).scalar_one()
+        session.execute(text("UPDATE shards SET rung_at = created_at - interval '10 s' WHERE number < 8"))
+        explain = text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {ringing.RUNG.text}")
+        waiting = {"depth": 12, "timeout_s": TIMEOUT_S, "longest_s": 60.0}
+        (rung,) = session.execute(explain, queue | waiting).scalar_one()
 
     assert "Seq Scan on shards" not in str(plan)
-    assert pages(rung[0]) < 16 * 40
+    assert pages(rung) < 16 * 40
     assert pages(plan) < 16 * 40
     assert pages(hop) < 40
 
