@@ -100,6 +100,8 @@ def test_a_stream_ends_after_a_while_and_is_resumed(
 def test_a_stream_ends_with_its_key(caller: Caller, make_caller: MakeCaller) -> None:
     job_id, key = caller.submit()["id"], make_caller()
     keys = caller.get("/v1/keys").json["data"]
+    late = threading.Timer(10, caller.post, (f"/v1/jobs/{job_id}/cancel",))  # or it would never end
+    late.start()
 
     with opened(key, f"/v1/jobs/{job_id}/events") as answer:
         chunks = answer.iter_encoded()
@@ -107,6 +109,7 @@ def test_a_stream_ends_with_its_key(caller: Caller, make_caller: MakeCaller) -> 
         revoked = caller.send("DELETE", f"/v1/keys/{keys[0]['id']}")
         start = time.monotonic()
         rest = events(b"".join(chunks).decode())
+    late.cancel()
 
     assert revoked.status_code == 204
     assert [event["event"] for event in first] == ["progress"]
