@@ -136,9 +136,8 @@ def is_outage(error: Exception) -> bool:
     Then the same may succeed a moment later, on another connection.
     """
     if isinstance(error, DBAPIError):
-        is_broken = isinstance(error, OperationalError) or error.connection_invalidated
-        return is_broken or isinstance(error.orig, DISMISSED)
-    return isinstance(error, (PoolTimeout, psycopg.OperationalError, *DISMISSED))  # COPY speaks to the driver itself
+        return isinstance(error, OperationalError) or error.connection_invalidated
+    return isinstance(error, PoolTimeout)
 
 
 def _dial(engine: Engine, patience_s: float | None) -> None:
