@@ -35,14 +35,16 @@ def total(found: Samples, name: str, **labels: str) -> float:
 
 
 def ports(first: int) -> dict[str, int]:
-    """Which process answers where: the control node sweeps, the worker has an engine."""
+    """Which process answers where: the control node sweeps, the worker has an engine. Others may listen there too."""
     found = {}
     for port in range(first, first + NUM_PORTS):
         try:
             names = scrape(port)
-        except httpx.TransportError:
+        except httpx.HTTPError:
             continue
-        found["worker" if "skim_engine_ready" in names else "control"] = port
+        for name, metric in (("worker", "skim_engine_ready"), ("control", "skim_sweeps_total")):
+            if metric in names:
+                found[name] = port
     return found
 
 
