@@ -130,7 +130,7 @@ class ChatMessage(Body):
         if self.refusal and self.role != "assistant":
             raise Misfit("refusal", f"is not for the role {self.role}")
         if self.content is None and not self.refusal:
-            raise Misfit("content", "is required")
+            raise Misfit("content", "may be null only beside a refusal")
         return self
 
 
