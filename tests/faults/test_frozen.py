@@ -17,7 +17,8 @@ from tests.faults.injuries import QUEUE
 from tests.faults.invariants import check
 from tests.faults.world import CELERY, World
 
-DISMISSED = "InternalError"  # as its log says that the server has ended its transaction
+# What its log says once it has found out that the server has ended its transaction.
+FAILED = {"api": "ring failed", "device": "ShardFailed", "control": "sweep failed"}
 BEYOND_THE_WINDOW = 20 * 16  # items: more shards than are rung at once
 
 
@@ -45,9 +46,9 @@ def freeze(world: World, name: str, order: Path) -> int:
 def thaw(world: World, name: str, pid: int) -> None:
     """Let it go on, until it has found out."""
     log = world.parts[name].log
-    before = log.read_text().count(DISMISSED)
+    before = log.read_text().count(FAILED[name])
     os.kill(pid, signal.SIGCONT)
-    world.until(lambda: log.read_text().count(DISMISSED) > before)
+    world.until(lambda: log.read_text().count(FAILED[name]) > before)
 
 
 def test_whoever_rings_leaves_the_lane_to_others(world: World) -> None:
