@@ -30,7 +30,7 @@ from models.states import ItemStatus, Lane
 
 T = TypeVar("T")
 
-ITEMS: Final = 5_000  # that a transaction ends, unless one job alone has more
+ITEMS: Final = 5_000  # of each kind that a transaction ends, unless one job alone has more
 STOP_S: Final = 1.0  # of a sweep's time, for ending what was cancelled or is overdue
 
 
@@ -135,22 +135,26 @@ def _requeue(session: Session, *, limit: int) -> int:
 
 
 def _stop(database: Database, limit: int, items: int, for_s: float) -> tuple[int, int]:
-    """Stop what was cancelled and what is overdue, some of each in turn; how many have ended, and were overdue."""
+    """Stop what was cancelled and what is overdue, some of each at a time; how many have ended, and were overdue."""
     until = time.monotonic() + for_s
     ended, expired, is_left = 0, 0, True
     while is_left:
-        cancelled = _alone(database, partial(_stop_some, CANCELLING, ItemStatus.CANCELLED, limit, items)) or []
-        overdue = _alone(database, partial(_stop_some, OVERDUE, ItemStatus.EXPIRED, limit, items)) or []
+        cancelled, overdue = _alone(database, partial(_stop_some, limit=limit, items=items)) or ([], [])
         ended += sum(cancelled) + sum(overdue)
         expired += len(overdue)
         is_left = bool(cancelled or overdue) and time.monotonic() < until
     return ended, expired
 
 
-def _stop_some(which: TextClause, status: ItemStatus, limit: int, items: int, session: Session) -> list[bool]:
-    """Withdraw what nobody holds of the jobs found; for each, whether it ended with that."""
+def _stop_some(session: Session, *, limit: int, items: int) -> tuple[list[bool], list[bool]]:
+    """Withdraw what nobody holds of some jobs to be cancelled and some overdue ones; for each, whether it has ended."""
+    values = {"limit": limit, "items": items}
+    return _end(session, CANCELLING, values, ItemStatus.CANCELLED), _end(session, OVERDUE, values, ItemStatus.EXPIRED)
+
+
+def _end(session: Session, which: TextClause, values: dict[str, int], status: ItemStatus) -> list[bool]:
     ended = []
-    for job_id in session.execute(which, {"limit": limit, "items": items}).scalars().all():
+    for job_id in session.execute(which, values).scalars().all():
         withdraw(session, job_id, status)
         ended.append(end_job(session, job_id))
     return ended

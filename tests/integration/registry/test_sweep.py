@@ -185,15 +185,15 @@ def test_jobs_are_stopped_a_bounded_number_of_items_at_a_time(
     for job_id in overdue:
         registry.overdue(job_id)
     stopped: list[list[str]] = []
-    stop_some = sweeping._stop_some
+    end = sweeping._end
 
     def watch(*given: Any) -> list[bool]:
-        before = ended_jobs(registry)
-        ended = stop_some(*given)
-        stopped.append(sorted(ended_jobs(registry, given[-1]) - before))
+        before = ended_jobs(registry, given[0])
+        ended = end(*given)
+        stopped.append(sorted(ended_jobs(registry, given[0]) - before))
         return ended
 
-    monkeypatch.setattr(sweeping, "_stop_some", watch)
+    monkeypatch.setattr(sweeping, "_end", watch)
     first = sweep(registry.database, items=4, for_s=0)
     rest = sweep(registry.database, items=4, for_s=10)
 
