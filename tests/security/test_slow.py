@@ -21,7 +21,7 @@ GRACE_S, SILENCE_S = 2.0, 1.5  # instead of 15 and 10: what is tested is that th
 PATIENCE_S = 60.0
 ASK_S = 20.0  # far more than an answer takes, and less than two hundred silent clients would hold a pool of threads
 PAUSE_S = 0.2
-LARGE_MIB = 24
+LARGE_MIB = 12
 CONNECTIONS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'skim-api' AND datname = current_database()"
 APPLICATION = f"""
 import api.connection
