@@ -35,7 +35,7 @@ class Prefill:
         self._cache = cache
         self._batch = batch
         self._urgency = urgency
-        self._num_passed = 0  # chunks for which bulk rows have waited
+        self._num_passed = 0  # interactive chunks that bulk prompts have waited for since they had one
         self._padded = Padding(budget, length)
         self._budget = budget
         self._find_memory = find_memory
@@ -69,6 +69,7 @@ class Prefill:
                 raise
             return self._shrink(group, chunks, padding)
         self._urgency.settle(group)
+        self._count(group)
         for slot, (row, chunk, is_finite) in enumerate(zip(group, chunks, are_finite, strict=True), low):
             if is_finite:
                 row.length += len(chunk.tokens)
@@ -106,9 +107,14 @@ class Prefill:
         is_bulk = [not row.request.interactive for row in waiting]
         if not any(is_bulk) or all(is_bulk):
             return 0
-        is_turn = self._num_passed >= _TURN - 1
-        self._num_passed = 0 if is_turn else self._num_passed + 1
-        return is_bulk.index(is_turn)
+        return is_bulk.index(self._num_passed >= _TURN - 1)
+
+    def _count(self, group: Sequence[Row]) -> None:
+        """A chunk of these rows is written; only one that was finished is a turn."""
+        if not group[0].request.interactive:
+            self._num_passed = 0
+        elif not all(row.request.interactive for row in self._batch.prefilling):
+            self._num_passed += 1
 
     def _shrink(self, group: Sequence[Row], chunks: Sequence[Chunk], padding: Padding) -> Sequence[Row]:
         """Memory ran out: others give way first, then the next chunks are half as long; a row that cannot have a single

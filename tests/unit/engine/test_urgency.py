@@ -113,3 +113,13 @@ def test_a_bulk_prompt_is_read_however_many_interactive_prompts_are() -> None:
         if any(isinstance(event, Finished) and event.id == "a" for event in engine.step()):
             return
     raise AssertionError("the bulk prompt was never read")
+
+
+def test_who_comes_alone_never_waits_for_a_bulk_prompt_that_was_read_meanwhile() -> None:
+    engine = Engine(NETWORK, Options(rows=4, length=400, prefill_tokens=16, width=1))
+    engine.submit(bulk("a", 350, 1))
+    for number in range(16):
+        engine.step()  # a chunk of the bulk prompt
+        engine.submit(urgent(f"now {number}", max_tokens=1))
+
+        assert told(engine.step()) == [f"now {number}"]
