@@ -1,8 +1,8 @@
 """Reading one job: rendered once for all who poll it, and kept until it changes.
 
-News drops a copy as soon as the job or one of its items changes. What changes without news (its place in the queue,
-the live workers, tokens per second) is at most `OPEN_S` old; a job that has ended changes no more, and is not served
-past the date of its deletion.
+News drops a copy as soon as the job changes. That its items come further, which they do all the time, is not such a
+change: how many have, like what changes without news (its place in the queue, the live workers, tokens per second), is
+at most `OPEN_S` old. A job that has ended changes no more, and is not served past the date of its deletion.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from api.views import job_answer
 from models.database import Database
 from models.errors import JobNotFound
 from models.jobs import JobView, get_job
+from models.notify import Change
 
 OPEN_S: Final = 1.0
 ENDED_S: Final = 30.0
@@ -52,7 +53,7 @@ class Jobs:
     def __init__(self, database: Database, news: News) -> None:
         self._database = database
         self._copies: Copies[JobCopy] = Copies(news)
-        news.subscribe(Subscriber(lambda job_id, is_over: self._copies.forget(job_id), self._copies.clear))
+        news.subscribe(Subscriber(self._hear, self._copies.clear))
 
     def read(self, tenant_id: str, job_id: str) -> JobCopy:
         """A job of the tenant. Raises JobNotFound."""
@@ -61,6 +62,10 @@ class Jobs:
             raise JobNotFound(job_id)
         return found
 
+    def _hear(self, job_id: str, change: Change) -> None:
+        if change is not Change.PROGRESS:
+            self._copies.forget(job_id)
+
     def _load(self, tenant_id: str, job_id: str) -> JobCopy:
-        with self._database.session() as session:
+        with self._database.statement() as session:
             return JobCopy.of(get_job(session, tenant_id, job_id))

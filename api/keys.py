@@ -13,7 +13,7 @@ from api.news import News, Subscriber
 from models.database import Database
 from models.errors import KeyExpired
 from models.keys import Principal, authenticate, digest
-from models.notify import KEYS
+from models.notify import KEYS, Change
 
 KEPT_S: Final = 5.0  # `last_used_at` is right to the minute because this is short
 
@@ -40,7 +40,7 @@ class Keys:
             raise Unauthorized("the API key is wrong or was revoked")
         return found
 
-    def _hear(self, subject: str, is_over: bool) -> None:
+    def _hear(self, subject: str, _: Change) -> None:
         if subject == KEYS:
             self._copies.clear()
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from models.database import Database
-from models.notify import CHANNEL, OVER
+from models.notify import CHANNEL, Change, parse
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +24,12 @@ QUIET_S: Final = 3.0  # without an answer of the server to the listener the conn
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """`hear` gets what changed (a job's id, or `KEYS`) and whether it is over; `reset` is told that some may be missed.
+    """`hear` gets whom news is of (a job's id, or `KEYS`) and what happened; `reset` is told that some may be missed.
 
     Both are called by any thread and must be quick.
     """
 
-    hear: Callable[[str, bool], None]
+    hear: Callable[[str, Change], None]
     reset: Callable[[], None]
 
 
@@ -92,5 +92,6 @@ class News:
             is_new, self._heard_at = False, time.monotonic()
 
     def _tell(self, payload: str) -> None:
+        subject, change = parse(payload)
         for one in self._subscribers:
-            one.hear(payload.removesuffix(OVER), payload.endswith(OVER))
+            one.hear(subject, change)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from api.news import News, Subscriber
+from models.notify import Change
 
 FALLBACK_S: Final = 2.0
 PAUSE_S: Final = 1.0  # between two looks of one waiter at a job that goes on: a busy one changes all the time
@@ -85,10 +86,10 @@ class Watcher:
                 if not self._waiters[job_id]:
                     del self._waiters[job_id]
 
-    def _wake(self, job_id: str, is_over: bool) -> None:
+    def _wake(self, job_id: str, change: Change) -> None:
         with self._lock:
             for waiter in self._waiters.get(job_id, ()):
-                waiter.wake(is_over)
+                waiter.wake(is_over=change is Change.OVER)
 
     def _wake_all(self, is_over: bool) -> None:
         with self._lock:

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from models.faults import Point, reach
-from models.notify import notify
+from models.notify import Change, notify
 from models.states import ItemStatus, JobKind, JobStatus, Lane
 
 Json = dict[str, Any]
@@ -118,10 +118,11 @@ def claim(
     if shard is None:
         return None
     reach(Point.CLAIM_SHARD)
-    if job.status == JobStatus.QUEUED:
+    is_first = job.status == JobStatus.QUEUED
+    if is_first:
         session.execute(START_JOB, {"job_id": job_id})
     num_lost, items = _open_items(session, job_id, shard.first, shard.last, max_losses)
-    notify(session, job_id)
+    notify(session, job_id, Change.PLAIN if is_first else Change.PROGRESS)
     reach(Point.CLAIM_WRITTEN)
     return Claim(
         job_id=job_id,

@@ -40,13 +40,15 @@ class Connection(psycopg.Connection[Any]):
     patience_s: float | None = None
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        """As psycopg's.
+        """As psycopg's, which looks up every `interval` seconds: needlessly where a `timeout` ends it soon.
 
         Raises:
             psycopg.OperationalError: no answer came in time.
         """
-        if timeout is not None or self.patience_s is None:
-            return super().wait(gen, interval, timeout)
+        if timeout is not None:
+            return super().wait(gen, max(interval, timeout), timeout)
+        if self.patience_s is None:
+            return super().wait(gen, interval, None)
         began_at = time.monotonic()
         try:
             return super().wait(gen, interval, self.patience_s)

@@ -42,7 +42,7 @@ class Database:
         return self._run(self._sessions)
 
     def statement(self) -> AbstractContextManager[Session]:
-        """For one statement, which is a transaction by itself: one round trip instead of three."""
+        """For statements that are each a transaction by itself, one as a rule: two round trips less."""
         return self._run(self._statements)
 
     @contextmanager

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from models.deliveries import open_delivery
 from models.faults import Point, reach
-from models.notify import notify
+from models.notify import Change, notify
 from models.retention import KEEP_S
 from models.states import ItemStatus, JobStatus
 from models.tally import Counts, count
@@ -66,7 +66,7 @@ def end_job(session: Session, job_id: str) -> bool:
     error = json.dumps(ERRORS[status]) if status in ERRORS else None
     session.execute(END_JOB, {"job_id": job_id, "status": status.value, "keep_s": KEEP_S, "error": error, **columns})
     open_delivery(session, job_id)
-    notify(session, job_id, is_over=True)
+    notify(session, job_id, Change.OVER)
     reach(Point.FINISH_WRITTEN)
     return True
 

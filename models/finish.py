@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from models.ending import end_job
 from models.errors import LeaseLost
 from models.faults import Point, reach
-from models.notify import notify
+from models.notify import Change, notify
 from models.shard import ShardRef
 from models.states import TERMINAL_JOB, TERMINAL_SHARD, ShardStatus
 from models.tally import SHARD_TALLY
@@ -60,7 +60,7 @@ def finish(session: Session, ref: ShardRef, epoch: int) -> bool:
     if session.execute(END_SHARD, place).first() is None:
         return False
     reach(Point.FINISH_SHARD)
-    notify(session, ref.job_id)
+    notify(session, ref.job_id, Change.PROGRESS)
     return end_job(session, ref.job_id)
 
 

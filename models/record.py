@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from models.errors import LeaseLost
-from models.notify import CHANNEL, announce
+from models.notify import CHANNEL, Change, announce
 from models.shard import HELD, ShardRef
 from models.states import TERMINAL_ITEM, ItemStatus
 
@@ -76,7 +76,7 @@ SELECT EXISTS (SELECT FROM held) AS is_held, ARRAY(SELECT index FROM written) AS
     SELECT items.index FROM held JOIN items USING (job_id) JOIN results ON results.index = items.index
     WHERE items.index BETWEEN held.first AND held.last AND items.status NOT IN ('queued', 'running')
 ) AS ended_before, CASE WHEN EXISTS (SELECT FROM written) OR EXISTS (SELECT FROM admitted)
-    THEN pg_notify(:channel, :job_id) END AS notified
+    THEN pg_notify(:channel, :news) END AS notified
 """)
 
 
@@ -92,10 +92,11 @@ def record(
     """
     if open_status := next((result.status for result in results if result.status not in TERMINAL_ITEM), None):
         raise ValueError(f"a result cannot be {open_status}")
-    held = {"job_id": ref.job_id, "number": ref.number, "epoch": epoch, "channel": CHANNEL}
+    news = ref.job_id + Change.PROGRESS
+    held = {"job_id": ref.job_id, "number": ref.number, "epoch": epoch, "channel": CHANNEL, "news": news}
     values = held | {"results": _dump(results), "admitted": list(admitted)}
     row = session.execute(RECORD, values).one()
-    announce(session, ref.job_id)
+    announce(session, news)
     if not row.is_held:
         raise LeaseLost(ref.job_id, ref.number, epoch)
     return frozenset(row.written) | frozenset(row.ended_before)

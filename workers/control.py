@@ -1,4 +1,7 @@
-"""The tasks of the control node: the sweep, which recovers whatever was lost, and the nights. No torch, no device."""
+"""The tasks of the control node: the sweep, which recovers whatever was lost, and the nights. No torch, no device.
+
+They send no events: a sweep every other second would be all that Flower shows.
+"""
 
 import time
 from functools import cached_property
@@ -60,7 +63,7 @@ def serve_metrics(**_: object) -> None:
     serve(settings.metrics)
 
 
-@app.task(base=Control, bind=True, name=SWEEP_TASK)  # type: ignore[untyped-decorator]  # Celery has no types
+@app.task(base=Control, bind=True, name=SWEEP_TASK, send_events=False)  # type: ignore[untyped-decorator]  # Celery has no types
 def sweep_all(self: Control) -> None:
     """Give expired leases back, end what nobody will end, ring queues that have work, delete what is past its date.
 
@@ -110,7 +113,7 @@ def _forget(database: Database) -> int:
     return num_rows
 
 
-@app.task(base=Control, bind=True, name=NIGHTS_TASK)  # type: ignore[untyped-decorator]  # Celery has no types
+@app.task(base=Control, bind=True, name=NIGHTS_TASK, send_events=False)  # type: ignore[untyped-decorator]  # Celery has no types
 def look_after(self: Control) -> None:
     """See whether acceptance has dropped anywhere, and open the searches that schedules want."""
     try:

@@ -81,7 +81,8 @@ def beat() -> Program:
 def control() -> Program:
     """The CPU node of sweeps and ringing, without torch."""
     node = ("--queues", "control,webhooks", "--pool", "threads", "--concurrency", "4", "--hostname", "control@%h")
-    return Program(CONTROL, 60, (*CELERY, "worker", *node, "--include", "workers.control,workers.webhooks"))
+    quiet = ("--without-gossip", "--without-mingle", "--heartbeat-interval", "10")  # nodes need not know of each other
+    return Program(CONTROL, 60, (*CELERY, "worker", *node, *quiet, "--include", "workers.control,workers.webhooks"))
 
 
 def worker(number: int, model: str, of: int) -> Program:

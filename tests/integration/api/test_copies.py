@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from typing import Final
 
 import pytest
 from apiflask import APIFlask
@@ -23,10 +24,14 @@ from api.settings import Settings
 from cli.stack.postgres import Postgres
 from models.claim import claim
 from models.database import Database, connect
-from models.notify import notify
-from models.record import record
+from models.finish import finish
+from models.notify import Change, notify
+from models.record import ItemResult, record
 from models.shard import ShardRef
+from models.states import ItemStatus
 from tests.integration.api.conftest import Caller, MakeCaller
+
+FAILURE: Final = ItemResult(0, ItemStatus.FAILED, None, None, None, None, {"code": "c", "message": "m"})
 
 
 def until(is_so: Callable[[], bool]) -> None:
@@ -100,17 +105,63 @@ def test_a_change_is_seen_by_every_process(app: APIFlask, caller: Caller, other_
     until(lambda: there.get(path).status_code == 404)
 
 
+def admit(database: Database, job_id: str) -> int:
+    """Have the job's first item begin, in a claim that lasts; its epoch."""
+    with database.session() as session:
+        claimed = claim(session, job_id, 0, "w_test", lease_s=60)
+    assert claimed is not None
+    with database.session() as session:
+        record(session, ShardRef(job_id, 0), claimed.epoch, [], admitted=[0])
+    return claimed.epoch
+
+
 @pytest.mark.usefixtures("lasting")
-def test_what_a_worker_does_is_seen(app: APIFlask, caller: Caller, far: Database) -> None:
+def test_that_a_job_begins_and_ends_is_seen(app: APIFlask, caller: Caller, far: Database) -> None:
+    job_id = caller.submit(1)["id"]
+    here = warm(app, caller, f"/v1/jobs/{job_id}")
+
+    epoch = admit(far, job_id)
+    until(lambda: bool(here.get(f"/v1/jobs/{job_id}").json["status"] == "running"))
+    with far.session() as session:
+        record(session, ShardRef(job_id, 0), epoch, [FAILURE])
+    with far.session() as session:
+        finish(session, ShardRef(job_id, 0), epoch)
+
+    until(lambda: bool(here.get(f"/v1/jobs/{job_id}").json["counts"]["failed"] == 1))
+
+
+@pytest.mark.usefixtures("lasting")
+def test_items_that_come_further_cost_the_pollers_of_a_job_no_read(
+    app: APIFlask, caller: Caller, far: Database
+) -> None:
+    job_id = caller.submit(2)["id"]
+    path, heard = f"/v1/jobs/{job_id}", threading.Event()
+    services: Services = app.extensions[EXTENSION]
+    services.watcher._news.subscribe(
+        Subscriber(lambda _, change: heard.set() if change is Change.PROGRESS else None, heard.clear)
+    )
+    here = warm(app, caller, path)
+    epoch = admit(far, job_id)
+    assert heard.wait(10)
+    until(lambda: bool(here.get(path).json["status"] == "running"))
+    seen = here.get(path).json["counts"]
+    heard.clear()
+
+    with far.session() as session:
+        record(session, ShardRef(job_id, 0), epoch, [FAILURE])
+    assert heard.wait(10)
+
+    assert here.get(path).json["counts"] == seen
+
+
+def test_items_that_come_further_are_seen_within_a_moment(
+    app: APIFlask, caller: Caller, far: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.jobs.OPEN_S", 0.1)
     job_id = caller.submit(2)["id"]
     here = warm(app, caller, f"/v1/jobs/{job_id}")
 
-    with far.session() as session:
-        claimed = claim(session, job_id, 0, "w_test", lease_s=60)
-    until(lambda: bool(here.get(f"/v1/jobs/{job_id}").json["status"] == "running"))
-    assert claimed is not None
-    with far.session() as session:
-        record(session, ShardRef(job_id, 0), claimed.epoch, [], admitted=[0])
+    admit(far, job_id)
 
     until(lambda: bool(here.get(f"/v1/jobs/{job_id}").json["counts"]["running"] == 1))
 

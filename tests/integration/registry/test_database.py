@@ -172,13 +172,13 @@ def test_every_change_is_told(registry: Registry) -> None:
     claimed = registry.hold(job_id)
     told: list[tuple[Callable[[], object], list[str]]] = [
         (lambda: None, [job_id, job_id]),
-        (lambda: registry.admit(claimed, [0]), [job_id]),
+        (lambda: registry.admit(claimed, [0]), [f"{job_id}/progress"]),
         (lambda: registry.admit(claimed, [0]), []),
-        (lambda: registry.record(claimed, result(0), result(1)), [job_id]),
+        (lambda: registry.record(claimed, result(0), result(1)), [f"{job_id}/progress"]),
         (lambda: registry.record(claimed, result(0)), []),
-        (lambda: registry.finish(claimed), [job_id]),
-        (lambda: give_back(registry, job_id), [job_id, job_id]),
-        (lambda: lapse(registry, job_id), [job_id, job_id]),
+        (lambda: registry.finish(claimed), [f"{job_id}/progress"]),
+        (lambda: give_back(registry, job_id), [f"{job_id}/progress", job_id]),
+        (lambda: lapse(registry, job_id), [f"{job_id}/progress", job_id]),
         (lambda: stop(registry, job_id), [job_id, f"{job_id}/over"]),
     ]
     for change, expected in told:
@@ -212,7 +212,7 @@ def test_what_was_rolled_back_is_not_told(registry: Registry) -> None:
         raise RuntimeError
     registry.record(claimed, *results)
 
-    assert ear.heard() == [claimed.job_id]
+    assert ear.heard() == [f"{claimed.job_id}/progress"]
 
 
 def test_a_listener_wakes_at_once(registry: Registry) -> None:
