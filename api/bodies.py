@@ -88,8 +88,8 @@ class BodyStream(io.RawIOBase):
 
 def check_length() -> None:
     """Before each request: refuse a body that says it is too long."""
-    limit = _limit()
-    if (request.content_length or 0) > limit:
+    length = request.content_length
+    if length and length > (limit := _limit()):
         raise too_large(limit)
 
 
