@@ -1,4 +1,4 @@
-"""What the service costs over the bare engine on many short items: the same prompts and rows, in short turns.
+"""What the service costs over the bare engine on many items: the same prompts and rows, in short turns.
 
 ``python -m bench.overhead --documents FILE.jsonl`` starts a stack of its own and an engine in this process, lets either
 decode the items piece by piece, the other one first in every second piece, and stops the stack. Short turns, since arms

@@ -15,6 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
+from workers.queues import SHARD_TASK, SWEEP_TASK
+
 pytestmark = [pytest.mark.demo, pytest.mark.timeout(900)]
 
 PROCESSES = {"postgres", "redis", "api", "flower", "beat", "control", "worker-1"}
@@ -163,6 +165,23 @@ def test_flower_asks_for_its_password_and_takes_no_orders(stack: Any) -> None:
     _until(lambda: httpx.get(f"{url}/workers", auth=login).status_code == 200, timeout_s=20)
     order = httpx.post(f"{url}/api/task/async-apply/control.sweep", auth=login, json={})
     assert order.status_code == 403
+
+
+def test_flower_shows_work_and_not_the_sweeps(stack: Any) -> None:
+    url, login = (
+        f"http://127.0.0.1:{stack.flower_port}/api/tasks",
+        ("skim", stack.home.flower_password.read_text().strip()),
+    )
+
+    def seen() -> set[str]:
+        return {task["name"] for task in httpx.get(url, auth=login).raise_for_status().json().values()}
+
+    done = stack("submit", "-", "--kind", "generate", "--max-tokens", "4", "--wait", stdin="Say hello.")
+
+    assert done.returncode == 0
+    _until(lambda: SHARD_TASK in seen(), timeout_s=20)
+    time.sleep(5)  # two sweeps
+    assert SWEEP_TASK not in seen()
 
 
 def test_second_model_is_registered_and_served_while_the_stack_runs(stack: Any, tmp_path: Path) -> None:
